@@ -1,0 +1,208 @@
+"""pawl.yaml as types: what the cluster is made of, and how pawl reaches it.
+
+The JSON Schema (`pawl config schema`) and the reference in docs/ are generated from these structs,
+so the docstring of each is the documentation of its section. Paths are relative to the file.
+Secrets never stand here: only the paths of the files that hold them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+Role = Literal["etcd", "control-plane", "worker", "load-balancer"]
+Seconds = Annotated[float, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+COMPONENTS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "cloud-controller-manager",
+    "kubelet",
+    "kube-proxy",
+)
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class SshConfig(_Section, kw_only=True):
+    """How pawl logs in to the hosts. Host keys are always verified against `known_hosts`."""
+
+    user: str = "root"
+    port: Port = 22
+    key: str
+    known_hosts: str
+
+
+class EtcdConfig(_Section, kw_only=True):
+    """Client access to etcd. One endpoint for each member, https only."""
+
+    ca: str
+    cert: str
+    key: str
+    client_port: Port = 2379
+    data_dir: str = "/var/lib/etcd"
+
+
+class ApiConfig(_Section, kw_only=True):
+    """`endpoint` is what users connect to (the load balancer); members are read by own address."""
+
+    endpoint: str
+    kubeconfig: str
+    port: Port = 6443
+
+
+class LoadBalancerConfig(_Section, kw_only=True):
+    """The balancer before the API servers. `haproxy` is driven by its runtime socket over SSH."""
+
+    kind: Literal["haproxy"] = "haproxy"
+    host: str
+    backend: str = "apiservers"
+    socket: str = "/run/haproxy/admin.sock"
+    config: str = "/etc/haproxy/haproxy.cfg"
+
+
+class MachinesConfig(_Section, kw_only=True):
+    """Who makes and removes machines. `none`: pawl upgrades in place only."""
+
+    provider: Literal["none", "lab"] = "none"
+    lab: str = ""
+
+
+class HostConfig(_Section, kw_only=True):
+    """One machine. `node` is its Kubernetes node name where it differs from `name`."""
+
+    name: str
+    address: str
+    roles: tuple[Role, ...]
+    pool: str = "default"
+    node: str = ""
+
+    @property
+    def node_name(self) -> str:
+        return self.node or self.name
+
+
+class LayoutConfig(_Section, kw_only=True):
+    """Where binaries, flags and units live on the hosts. `{component}` is replaced."""
+
+    root: str = "/opt/pawl"
+    flags: str = "/etc/kubernetes/{component}.env"
+    etcd_flags: str = "/etc/etcd/etcd.env"
+    flags_variable: str = "FLAGS"
+    unit: str = "{component}.service"
+    epoch: str = "/var/lib/pawl/epoch"
+
+    def flags_file(self, component: str) -> str:
+        return self.etcd_flags if component == "etcd" else self.flags.format(component=component)
+
+    def unit_of(self, component: str) -> str:
+        return self.unit.format(component=component)
+
+
+class ArtifactsConfig(_Section, kw_only=True):
+    """Where binaries come from, in order; the first source that has them wins."""
+
+    local: str = ""
+    sources: tuple[Literal["local", "cache", "download", "build"], ...] = (
+        "local",
+        "cache",
+        "download",
+        "build",
+    )
+    go_cache: str = ""
+    max_cache_gb: Annotated[float, Meta(gt=0)] = 6.0
+
+
+class BackupConfig(_Section, kw_only=True):
+    """Where etcd snapshots go. A plan that touches etcd is refused without a place."""
+
+    directory: str = ""
+    keep: Annotated[int, Meta(ge=1)] = 10
+
+
+class SoakConfig(_Section, kw_only=True):
+    """How long pawl watches before it passes a gate, in seconds.
+
+    `etcd`: before the last member, while binary rollback is open (field practice: 15 min).
+    `control_plane`: on the new binary with the old emulated version. `node`: after the canary.
+    """
+
+    etcd: Seconds = 900.0
+    control_plane: Seconds = 900.0
+    node: Seconds = 120.0
+
+
+class TimeoutConfig(_Section, kw_only=True):
+    """Deadlines in seconds. Passing one means "unknown", never "failed": pawl observes again."""
+
+    read: Seconds = 5.0
+    stop: Seconds = 60.0
+    member_healthy: Seconds = 60.0
+    member_caught_up: Seconds = 300.0
+    apiserver_ready: Seconds = 120.0
+    lb_drain: Seconds = 60.0
+    node_ready: Seconds = 300.0
+    eviction: Seconds = 900.0
+    machine: Seconds = 600.0
+    converge: Seconds = 30.0
+    stage: Seconds = 300.0
+
+
+class LimitConfig(_Section, kw_only=True):
+    """Thresholds of the checks. Sources: docs/safety.md."""
+
+    certificate_days: Annotated[float, Meta(ge=0)] = 30.0
+    clock_offset: Seconds = 1.0
+    disk_free_ratio_of_db: Annotated[float, Meta(ge=1)] = 3.0
+    disk_free_bytes: Annotated[int, Meta(ge=0)] = 2_000_000_000
+    etcd_quota_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.8
+    etcd_lag_entries: Annotated[int, Meta(ge=0)] = 5000
+    max_unavailable: Annotated[int, Meta(ge=1)] = 1
+    surge: Annotated[int, Meta(ge=1)] = 1
+
+
+class PolicyConfig(_Section, kw_only=True):
+    """What needs a person. Each named approval must be given with `pawl approve`."""
+
+    approvals: tuple[Literal["plan", "etcd-last-member", "control-plane-finish"], ...] = (
+        "plan",
+        "etcd-last-member",
+        "control-plane-finish",
+    )
+    soak: SoakConfig = field(default_factory=SoakConfig)
+    timeouts: TimeoutConfig = field(default_factory=TimeoutConfig)
+    limits: LimitConfig = field(default_factory=LimitConfig)
+
+
+class Config(_Section, kw_only=True):
+    """The whole of pawl.yaml."""
+
+    cluster: str
+    hosts: tuple[HostConfig, ...]
+    ssh: SshConfig
+    etcd: EtcdConfig
+    api: ApiConfig
+    load_balancer: LoadBalancerConfig | None = None
+    machines: MachinesConfig = field(default_factory=MachinesConfig)
+    layout: LayoutConfig = field(default_factory=LayoutConfig)
+    artifacts: ArtifactsConfig = field(default_factory=ArtifactsConfig)
+    backup: BackupConfig = field(default_factory=BackupConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    state: str = ".pawl"
+    """Directory of the journal and evidence (0700)."""
+
+    def host(self, name: str) -> HostConfig:
+        for h in self.hosts:
+            if h.name == name:
+                return h
+        raise KeyError(name)
+
+    def with_role(self, role: Role) -> tuple[HostConfig, ...]:
+        return tuple(h for h in self.hosts if role in h.roles)

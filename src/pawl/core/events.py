@@ -1,0 +1,110 @@
+"""What the journal holds: one append-only list of events per run, as a tagged union.
+
+The journal gives attribution, attempts and timing. It is never the truth about the cluster: a
+lost journal costs a report its history, not a cluster its safety.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """`at` is seconds since the epoch; `run` the run's id; `epoch` the operator's fence."""
+
+    at: float
+    run: str
+    epoch: int = 0
+
+
+class RunStarted(Event, kw_only=True, tag="run-started"):
+    plan: str
+    """Digest of the plan."""
+    operator: str
+    resumed: bool = False
+
+
+class Approved(Event, kw_only=True, tag="approved"):
+    digest: str
+    name: str
+    """"plan" or the name of a point of no return."""
+    by: str
+
+
+class StepStarted(Event, kw_only=True, tag="step-started"):
+    step: str
+    attempt: int
+    why: str = ""
+
+
+class EffectIntended(Event, kw_only=True, tag="effect-intended"):
+    """Journalled before the effect: after a crash it may or may not have happened."""
+
+    step: str
+    effect: str
+    target: str
+
+
+class EffectDone(Event, kw_only=True, tag="effect-done"):
+    step: str
+    effect: str
+    target: str
+
+
+class Waiting(Event, kw_only=True, tag="waiting"):
+    step: str
+    why: str
+
+
+class StepDone(Event, kw_only=True, tag="step-done"):
+    step: str
+    note: str = ""
+
+
+class StepFailed(Event, kw_only=True, tag="step-failed"):
+    step: str
+    why: str
+
+
+class Paused(Event, kw_only=True, tag="paused"):
+    why: str
+    by: str
+
+
+class Resumed(Event, kw_only=True, tag="resumed"):
+    by: str
+
+
+class Aborted(Event, kw_only=True, tag="aborted"):
+    why: str
+    by: str
+
+
+class RunEnded(Event, kw_only=True, tag="run-ended"):
+    outcome: str
+    """"done", "paused", "aborted", "failed", "interrupted" or "fenced"."""
+    why: str = ""
+
+
+class Evidence(Event, kw_only=True, tag="evidence"):
+    """A named observation kept for the report (JSON text: before/after inventory, HashKV …)."""
+
+    name: str
+    data: str
+
+
+AnyEvent = (
+    RunStarted
+    | Approved
+    | StepStarted
+    | EffectIntended
+    | EffectDone
+    | Waiting
+    | StepDone
+    | StepFailed
+    | Paused
+    | Resumed
+    | Aborted
+    | RunEnded
+    | Evidence
+)

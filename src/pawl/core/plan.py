@@ -1,0 +1,124 @@
+"""The plan: immutable data with a digest, reviewed by a person, run by nobody else's rules.
+
+`Plan.digest` is the SHA-256 of the canonical JSON (sorted keys, no spaces) of everything in the
+plan but the digest itself. An approval names this digest, so a changed plan never runs silently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+from pawl.core.actions import AnyAction
+from pawl.core.findings import Finding
+
+Phase = Literal["preflight", "etcd", "control-plane", "nodes", "add-ons", "landed"]
+SCHEMA = 1
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """The cheapest way back that is open once this step is done.
+
+    `name` is what `pawl rollback` calls it ("old-binary", "emulation", "re-open-nodes", "snapshot",
+    "none"); `how` a sentence; `seconds` the predicted cost of taking it.
+    """
+
+    name: str
+    how: str
+    seconds: float = 0.0
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One guarded step. `id` is stable across re-plans of the same work ("etcd/swap/etcd-1").
+
+    `seconds` is the predicted time, `disruption` a sentence on who notices, `why` why here.
+    `approval` names the extra approval that must stand before it starts ("" for none).
+    """
+
+    id: str
+    phase: Phase
+    action: AnyAction
+    after: tuple[str, ...] = ()
+    why: str = ""
+    risk: str = ""
+    disruption: str = ""
+    seconds: float = 0.0
+    exit: Exit = Exit(name="none", how="")
+    approval: str = ""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for: exact releases; empty where a part stays as it is."""
+
+    kubernetes: str = ""
+    etcd: str = ""
+    etcd_strategy: Literal["in-place", "replace"] = "in-place"
+    control_plane_strategy: Literal["in-place", "replace"] = "in-place"
+    node_strategy: Literal["in-place", "replace"] = "in-place"
+    two_step: bool = True
+    only: tuple[Literal["etcd", "control-plane", "nodes"], ...] = ()
+    pool: str = ""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """What the plan was computed from. `fingerprint` is the SHA-256 of the plan-relevant facts."""
+
+    taken_at: float
+    fingerprint: str
+    versions: dict[str, tuple[str, ...]]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """An ordered, acyclic list of steps. Steps run one at a time in list order unless `after`
+    allows more; `after` names only earlier steps."""
+
+    schema: int = SCHEMA
+    cluster: str
+    target: Target
+    source: Source
+    findings: tuple[Finding, ...] = ()
+    steps: tuple[Step, ...] = ()
+    digest: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return sum(s.seconds for s in self.steps)
+
+    def step(self, step_id: str) -> Step:
+        for s in self.steps:
+            if s.id == step_id:
+                return s
+        raise KeyError(step_id)
+
+    def sealed(self) -> Plan:
+        """The same plan with its digest filled in (numbers as their types say: 1 becomes 1.0)."""
+        plan = msgspec.json.decode(msgspec.json.encode(self), type=Plan)
+        return msgspec.structs.replace(plan, digest=digest_of(plan))
+
+
+def digest_of(plan: Plan) -> str:
+    """SHA-256 (hex) over the canonical JSON of the plan without its digest."""
+    bare = msgspec.structs.replace(plan, digest="")
+    return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
+
+
+def encode(plan: Plan) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(plan, order="sorted"), indent=2) + b"\n"
+
+
+def decode(data: bytes) -> Plan:
+    """Decode and verify the digest. Raises ValueError that says what is wrong and where."""
+    try:
+        plan = msgspec.json.decode(data, type=Plan)
+    except msgspec.DecodeError as error:  # ValidationError carries the path
+        raise ValueError(f"not a plan that this pawl can run: {error}") from error
+    if plan.schema != SCHEMA:
+        raise ValueError(f"plan schema {plan.schema}, this pawl reads schema {SCHEMA}")
+    if plan.digest != digest_of(plan):
+        raise ValueError(
+            f"the plan was changed after it was made: its digest says {plan.digest[:12]}, "
+            f"its content is {digest_of(plan)[:12]}; make a new plan"
+        )
+    return plan

@@ -1,0 +1,87 @@
+"""The Kubernetes API, as far as pawl changes something in it.
+
+Eviction goes by the Eviction API alone; a 429 is the budget speaking and means "wait".
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from pawl.core.model import Taint
+
+
+class Pod(msgspec.Struct, frozen=True, kw_only=True):
+    """A pod as a drain sees it. `owner` is "Kind/name" of its controller, "" for a bare pod."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    owner: str = ""
+    mirror: bool = False
+    ready: bool = False
+    terminating: bool = False
+    finished: bool = False
+    grace_seconds: float = 30.0
+    local_storage: bool = False
+    priority: int = 0
+
+
+class Evicted(msgspec.Struct, frozen=True, kw_only=True):
+    """`ok`: accepted, or already gone. Otherwise `why` is the API's sentence, `retry` whether
+    waiting can help (429, webhook or server error) and `budget` the PDB that said no."""
+
+    ok: bool
+    why: str = ""
+    retry: bool = True
+    budget: str = ""
+
+
+class Kube(Protocol):
+    async def pods_on(self, node: str) -> tuple[Pod, ...]: ...
+
+    async def cordon(self, node: str, owner: str) -> bool:
+        """Cordon and mark whose cordon it is; False (untouched) if somebody else's stands."""
+        ...
+
+    async def uncordon(self, node: str, owner: str) -> None:
+        """Give back our own cordon; never touches another's."""
+        ...
+
+    async def taint(self, node: str, taint: Taint) -> None: ...
+
+    async def untaint(self, node: str, key: str) -> None: ...
+
+    async def evict(self, pod: Pod) -> Evicted:
+        """Evict by UID precondition, so a new pod of the same name is never hit."""
+        ...
+
+    async def delete_node(self, node: str) -> None: ...
+
+    async def volumes_attached(self, node: str) -> int:
+        """VolumeAttachments that still name the node."""
+        ...
+
+
+class LeaseHeld(msgspec.Struct, frozen=True, kw_only=True):
+    holder: str
+    epoch: int
+    renewed: float
+    duration: float
+
+
+class Lease(Protocol):
+    """The cluster's lock: one `coordination.k8s.io` Lease whose transitions count the epochs."""
+
+    async def acquire(self, holder: str, duration: float, at_least: int) -> LeaseHeld:
+        """Take it if free, ours or expired; the epoch rises with each change of holder and is
+        above `at_least`. Raises `Refused` naming the holder if it is held and fresh."""
+        ...
+
+    async def renew(self, held: LeaseHeld) -> LeaseHeld:
+        """Raises `Fenced` if somebody else holds it now."""
+        ...
+
+    async def release(self, held: LeaseHeld) -> None: ...
