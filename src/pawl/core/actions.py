@@ -20,11 +20,11 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of all actions; `do` is the tag in JSON."""
 
 
-class Preflight(Action, kw_only=True, tag="preflight"):
+class Preflight(Action, frozen=True, kw_only=True, tag="preflight"):
     """Observe and run all checks again, just before anything is touched."""
 
 
-class StageBinaries(Action, kw_only=True, tag="stage-binaries"):
+class StageBinaries(Action, frozen=True, kw_only=True, tag="stage-binaries"):
     """Put the verified binaries of one component's version on a host, beside the running one,
     and ask the staged binary itself whether it accepts the flags that are in use."""
 
@@ -33,20 +33,20 @@ class StageBinaries(Action, kw_only=True, tag="stage-binaries"):
     version: str
 
 
-class BackupEtcd(Action, kw_only=True, tag="backup-etcd"):
+class BackupEtcd(Action, frozen=True, kw_only=True, tag="backup-etcd"):
     """Save a snapshot from `host`'s member, prove it by a restore into a throw-away directory."""
 
     host: str
 
 
-class MoveEtcdLeader(Action, kw_only=True, tag="move-etcd-leader"):
+class MoveEtcdLeader(Action, frozen=True, kw_only=True, tag="move-etcd-leader"):
     """Move leadership away from `away_from` to a healthy, caught-up, upgraded voter, verified."""
 
     away_from: str
     prefer: tuple[str, ...] = ()
 
 
-class SwapEtcdMember(Action, kw_only=True, tag="swap-etcd-member"):
+class SwapEtcdMember(Action, frozen=True, kw_only=True, tag="swap-etcd-member"):
     """Stop the member, switch its binary, start it on the same data; wait until caught up."""
 
     host: str
@@ -54,7 +54,7 @@ class SwapEtcdMember(Action, kw_only=True, tag="swap-etcd-member"):
     target: str
 
 
-class ReplaceEtcdMachine(Action, kw_only=True, tag="replace-etcd-machine"):
+class ReplaceEtcdMachine(Action, frozen=True, kw_only=True, tag="replace-etcd-machine"):
     """Rebuild the member's machine from the new image; data disk and address are kept."""
 
     host: str
@@ -62,24 +62,24 @@ class ReplaceEtcdMachine(Action, kw_only=True, tag="replace-etcd-machine"):
     target: str
 
 
-class ConvergeEtcd(Action, kw_only=True, tag="converge-etcd"):
+class ConvergeEtcd(Action, frozen=True, kw_only=True, tag="converge-etcd"):
     """Wait until every member reports cluster (and from 3.6 storage) version `minor`; verify
     member ids, HashKV at one pinned revision, alarms."""
 
     minor: str
 
 
-class EnableEtcdDowngrade(Action, kw_only=True, tag="enable-etcd-downgrade"):
+class EnableEtcdDowngrade(Action, frozen=True, kw_only=True, tag="enable-etcd-downgrade"):
     """`downgrade validate` and `enable`, then wait until every storage version is `minor`."""
 
     minor: str
 
 
-class CancelEtcdDowngrade(Action, kw_only=True, tag="cancel-etcd-downgrade"):
+class CancelEtcdDowngrade(Action, frozen=True, kw_only=True, tag="cancel-etcd-downgrade"):
     """`downgrade cancel`: the exit of a downgrade while at least one member is still new."""
 
 
-class SwapApiServer(Action, kw_only=True, tag="swap-api-server"):
+class SwapApiServer(Action, frozen=True, kw_only=True, tag="swap-api-server"):
     """Drain the host out of the load balancer, switch the kube-apiserver binary, verify, re-enter.
 
     `emulate` is the minor the new binary shall emulate, "" for none (its own).
@@ -91,14 +91,14 @@ class SwapApiServer(Action, kw_only=True, tag="swap-api-server"):
     emulate: str = ""
 
 
-class FinishEmulation(Action, kw_only=True, tag="finish-emulation"):
+class FinishEmulation(Action, frozen=True, kw_only=True, tag="finish-emulation"):
     """Restart one API server without `--emulated-version`: it becomes `target` proper."""
 
     host: str
     target: str
 
 
-class SwapController(Action, kw_only=True, tag="swap-controller"):
+class SwapController(Action, frozen=True, kw_only=True, tag="swap-controller"):
     """Switch kube-controller-manager, kube-scheduler or cloud-controller-manager on one host."""
 
     host: str
@@ -108,7 +108,7 @@ class SwapController(Action, kw_only=True, tag="swap-controller"):
     emulate: str = ""
 
 
-class AddControlPlane(Action, kw_only=True, tag="add-control-plane"):
+class AddControlPlane(Action, frozen=True, kw_only=True, tag="add-control-plane"):
     """A new control-plane machine, verified at its own address, then into the load balancer."""
 
     machine: str
@@ -117,13 +117,13 @@ class AddControlPlane(Action, kw_only=True, tag="add-control-plane"):
     emulate: str = ""
 
 
-class RetireControlPlane(Action, kw_only=True, tag="retire-control-plane"):
+class RetireControlPlane(Action, frozen=True, kw_only=True, tag="retire-control-plane"):
     """Drain the old control-plane machine out of the balancer, stop it, remove it."""
 
     host: str
 
 
-class AddNode(Action, kw_only=True, tag="add-node"):
+class AddNode(Action, frozen=True, kw_only=True, tag="add-node"):
     """A new worker machine from the new image; done when its node is Ready at `target`."""
 
     machine: str
@@ -131,19 +131,19 @@ class AddNode(Action, kw_only=True, tag="add-node"):
     target: str
 
 
-class CloseNodes(Action, kw_only=True, tag="close-nodes"):
+class CloseNodes(Action, frozen=True, kw_only=True, tag="close-nodes"):
     """Taint all old nodes NoSchedule with pawl's own taint, so no pod lands on one twice."""
 
     nodes: tuple[str, ...]
 
 
-class RetireNode(Action, kw_only=True, tag="retire-node"):
+class RetireNode(Action, frozen=True, kw_only=True, tag="retire-node"):
     """Cordon, drain by the Eviction API, wait for volumes to detach, remove node and machine."""
 
     node: str
 
 
-class SwapNode(Action, kw_only=True, tag="swap-node"):
+class SwapNode(Action, frozen=True, kw_only=True, tag="swap-node"):
     """In place: cordon, drain, switch kubelet, Ready again at `target`, give the cordon back."""
 
     node: str
@@ -152,7 +152,7 @@ class SwapNode(Action, kw_only=True, tag="swap-node"):
     drain: bool = True
 
 
-class SwapKubeProxy(Action, kw_only=True, tag="swap-kube-proxy"):
+class SwapKubeProxy(Action, frozen=True, kw_only=True, tag="swap-kube-proxy"):
     """Switch kube-proxy on one host."""
 
     host: str
@@ -160,21 +160,21 @@ class SwapKubeProxy(Action, kw_only=True, tag="swap-kube-proxy"):
     target: str
 
 
-class Soak(Action, kw_only=True, tag="soak"):
+class Soak(Action, frozen=True, kw_only=True, tag="soak"):
     """Watch the cluster for `seconds`; any regression pauses the run."""
 
     gate: str
     seconds: float
 
 
-class PointOfNoReturn(Action, kw_only=True, tag="point-of-no-return"):
+class PointOfNoReturn(Action, frozen=True, kw_only=True, tag="point-of-no-return"):
     """Wait for the named approval: after it, what `loses` says cannot be undone cheaply."""
 
     approval: str
     loses: str
 
 
-class Landed(Action, kw_only=True, tag="landed"):
+class Landed(Action, frozen=True, kw_only=True, tag="landed"):
     """Assert per object that the version runs, and that what pawl changed was given back."""
 
 

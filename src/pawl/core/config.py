@@ -31,7 +31,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pass
 
 
-class SshConfig(_Section, kw_only=True):
+class SshConfig(_Section, frozen=True, kw_only=True):
     """How pawl logs in to the hosts. Host keys are always verified against `known_hosts`."""
 
     user: str = "root"
@@ -40,7 +40,7 @@ class SshConfig(_Section, kw_only=True):
     known_hosts: str
 
 
-class EtcdConfig(_Section, kw_only=True):
+class EtcdConfig(_Section, frozen=True, kw_only=True):
     """Client access to etcd. One endpoint for each member, https only."""
 
     ca: str
@@ -50,7 +50,7 @@ class EtcdConfig(_Section, kw_only=True):
     data_dir: str = "/var/lib/etcd"
 
 
-class ApiConfig(_Section, kw_only=True):
+class ApiConfig(_Section, frozen=True, kw_only=True):
     """`endpoint` is what users connect to (the load balancer); members are read by own address."""
 
     endpoint: str
@@ -58,7 +58,7 @@ class ApiConfig(_Section, kw_only=True):
     port: Port = 6443
 
 
-class LoadBalancerConfig(_Section, kw_only=True):
+class LoadBalancerConfig(_Section, frozen=True, kw_only=True):
     """The balancer before the API servers. `haproxy` is driven by its runtime socket over SSH."""
 
     kind: Literal["haproxy"] = "haproxy"
@@ -68,14 +68,14 @@ class LoadBalancerConfig(_Section, kw_only=True):
     config: str = "/etc/haproxy/haproxy.cfg"
 
 
-class MachinesConfig(_Section, kw_only=True):
+class MachinesConfig(_Section, frozen=True, kw_only=True):
     """Who makes and removes machines. `none`: pawl upgrades in place only."""
 
     provider: Literal["none", "lab"] = "none"
     lab: str = ""
 
 
-class HostConfig(_Section, kw_only=True):
+class HostConfig(_Section, frozen=True, kw_only=True):
     """One machine. `node` is its Kubernetes node name where it differs from `name`."""
 
     name: str
@@ -89,7 +89,7 @@ class HostConfig(_Section, kw_only=True):
         return self.node or self.name
 
 
-class LayoutConfig(_Section, kw_only=True):
+class LayoutConfig(_Section, frozen=True, kw_only=True):
     """Where binaries, flags and units live on the hosts. `{component}` is replaced."""
 
     root: str = "/opt/pawl"
@@ -106,7 +106,7 @@ class LayoutConfig(_Section, kw_only=True):
         return self.unit.format(component=component)
 
 
-class ArtifactsConfig(_Section, kw_only=True):
+class ArtifactsConfig(_Section, frozen=True, kw_only=True):
     """Where binaries come from, in order; the first source that has them wins."""
 
     local: str = ""
@@ -120,14 +120,14 @@ class ArtifactsConfig(_Section, kw_only=True):
     max_cache_gb: Annotated[float, Meta(gt=0)] = 6.0
 
 
-class BackupConfig(_Section, kw_only=True):
+class BackupConfig(_Section, frozen=True, kw_only=True):
     """Where etcd snapshots go. A plan that touches etcd is refused without a place."""
 
     directory: str = ""
     keep: Annotated[int, Meta(ge=1)] = 10
 
 
-class SoakConfig(_Section, kw_only=True):
+class SoakConfig(_Section, frozen=True, kw_only=True):
     """How long pawl watches before it passes a gate, in seconds.
 
     `etcd`: before the last member, while binary rollback is open (field practice: 15 min).
@@ -139,7 +139,7 @@ class SoakConfig(_Section, kw_only=True):
     node: Seconds = 120.0
 
 
-class TimeoutConfig(_Section, kw_only=True):
+class TimeoutConfig(_Section, frozen=True, kw_only=True):
     """Deadlines in seconds. Passing one means "unknown", never "failed": pawl observes again."""
 
     read: Seconds = 5.0
@@ -155,7 +155,7 @@ class TimeoutConfig(_Section, kw_only=True):
     stage: Seconds = 300.0
 
 
-class LimitConfig(_Section, kw_only=True):
+class LimitConfig(_Section, frozen=True, kw_only=True):
     """Thresholds of the checks. Sources: docs/safety.md."""
 
     certificate_days: Annotated[float, Meta(ge=0)] = 30.0
@@ -168,7 +168,7 @@ class LimitConfig(_Section, kw_only=True):
     surge: Annotated[int, Meta(ge=1)] = 1
 
 
-class PolicyConfig(_Section, kw_only=True):
+class PolicyConfig(_Section, frozen=True, kw_only=True):
     """What needs a person. Each named approval must be given with `pawl approve`."""
 
     approvals: tuple[Literal["plan", "etcd-last-member", "control-plane-finish"], ...] = (
@@ -181,7 +181,7 @@ class PolicyConfig(_Section, kw_only=True):
     limits: LimitConfig = field(default_factory=LimitConfig)
 
 
-class Config(_Section, kw_only=True):
+class Config(_Section, frozen=True, kw_only=True):
     """The whole of pawl.yaml."""
 
     cluster: str

@@ -17,27 +17,27 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     epoch: int = 0
 
 
-class RunStarted(Event, kw_only=True, tag="run-started"):
+class RunStarted(Event, frozen=True, kw_only=True, tag="run-started"):
     plan: str
     """Digest of the plan."""
     operator: str
     resumed: bool = False
 
 
-class Approved(Event, kw_only=True, tag="approved"):
+class Approved(Event, frozen=True, kw_only=True, tag="approved"):
     digest: str
     name: str
     """"plan" or the name of a point of no return."""
     by: str
 
 
-class StepStarted(Event, kw_only=True, tag="step-started"):
+class StepStarted(Event, frozen=True, kw_only=True, tag="step-started"):
     step: str
     attempt: int
     why: str = ""
 
 
-class EffectIntended(Event, kw_only=True, tag="effect-intended"):
+class EffectIntended(Event, frozen=True, kw_only=True, tag="effect-intended"):
     """Journalled before the effect: after a crash it may or may not have happened."""
 
     step: str
@@ -45,48 +45,48 @@ class EffectIntended(Event, kw_only=True, tag="effect-intended"):
     target: str
 
 
-class EffectDone(Event, kw_only=True, tag="effect-done"):
+class EffectDone(Event, frozen=True, kw_only=True, tag="effect-done"):
     step: str
     effect: str
     target: str
 
 
-class Waiting(Event, kw_only=True, tag="waiting"):
+class Waiting(Event, frozen=True, kw_only=True, tag="waiting"):
     step: str
     why: str
 
 
-class StepDone(Event, kw_only=True, tag="step-done"):
+class StepDone(Event, frozen=True, kw_only=True, tag="step-done"):
     step: str
     note: str = ""
 
 
-class StepFailed(Event, kw_only=True, tag="step-failed"):
+class StepFailed(Event, frozen=True, kw_only=True, tag="step-failed"):
     step: str
     why: str
 
 
-class Paused(Event, kw_only=True, tag="paused"):
+class Paused(Event, frozen=True, kw_only=True, tag="paused"):
     why: str
     by: str
 
 
-class Resumed(Event, kw_only=True, tag="resumed"):
+class Resumed(Event, frozen=True, kw_only=True, tag="resumed"):
     by: str
 
 
-class Aborted(Event, kw_only=True, tag="aborted"):
+class Aborted(Event, frozen=True, kw_only=True, tag="aborted"):
     why: str
     by: str
 
 
-class RunEnded(Event, kw_only=True, tag="run-ended"):
+class RunEnded(Event, frozen=True, kw_only=True, tag="run-ended"):
     outcome: str
     """"done", "paused", "aborted", "failed", "interrupted" or "fenced"."""
     why: str = ""
 
 
-class Evidence(Event, kw_only=True, tag="evidence"):
+class Evidence(Event, frozen=True, kw_only=True, tag="evidence"):
     """A named observation kept for the report (JSON text: before/after inventory, HashKV …)."""
 
     name: str

@@ -17,14 +17,14 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Base of all facts: frozen, compared by value, encodable to JSON as it is."""
 
 
-class Unread(Fact, kw_only=True):
+class Unread(Fact, frozen=True, kw_only=True):
     """A source that gave no answer. `why` is a sentence for a person."""
 
     source: str
     why: str
 
 
-class EtcdMember(Fact, kw_only=True):
+class EtcdMember(Fact, frozen=True, kw_only=True):
     """One member of the etcd cluster, as it reports itself at its own endpoint.
 
     `member_id` and `cluster_id` are lower-case hex, as etcdctl prints them. `healthy` is a
@@ -54,14 +54,14 @@ class EtcdMember(Fact, kw_only=True):
     alarms: tuple[str, ...] = ()
 
 
-class HealthCheck(Fact, kw_only=True):
+class HealthCheck(Fact, frozen=True, kw_only=True):
     """One line of /readyz?verbose."""
 
     name: str
     ok: bool
 
 
-class ApiServer(Fact, kw_only=True):
+class ApiServer(Fact, frozen=True, kw_only=True):
     """One API server, read at its own address, never through the load balancer.
 
     `emulation_version` and `min_compatibility_version` are minors ("1.36") from /version
@@ -78,7 +78,7 @@ class ApiServer(Fact, kw_only=True):
     inflight: int | None = None
 
 
-class Controller(Fact, kw_only=True):
+class Controller(Fact, frozen=True, kw_only=True):
     """A kube-controller-manager, kube-scheduler or cloud-controller-manager on one host."""
 
     component: str
@@ -88,13 +88,13 @@ class Controller(Fact, kw_only=True):
     leader: bool = False
 
 
-class Taint(Fact, kw_only=True):
+class Taint(Fact, frozen=True, kw_only=True):
     key: str
     value: str = ""
     effect: str = "NoSchedule"
 
 
-class Node(Fact, kw_only=True):
+class Node(Fact, frozen=True, kw_only=True):
     """A Kubernetes node. `cordoned_by` is "pawl:<run>" for ours, "" where unknown."""
 
     name: str
@@ -115,7 +115,7 @@ class Node(Fact, kw_only=True):
     lease_renewed: float | None = None
 
 
-class BalancerMember(Fact, kw_only=True):
+class BalancerMember(Fact, frozen=True, kw_only=True):
     """One server behind the load balancer. `admin` is what was ordered, `check` what it sees."""
 
     name: str
@@ -126,7 +126,7 @@ class BalancerMember(Fact, kw_only=True):
     sessions: int = 0
 
 
-class UnitState(Fact, kw_only=True):
+class UnitState(Fact, frozen=True, kw_only=True):
     """A systemd unit: `active` is its ActiveState, `since` when it entered it."""
 
     name: str
@@ -135,7 +135,7 @@ class UnitState(Fact, kw_only=True):
     since: float = 0.0
 
 
-class Certificate(Fact, kw_only=True):
+class Certificate(Fact, frozen=True, kw_only=True):
     """A certificate found on a host or presented by an endpoint."""
 
     where: str
@@ -143,7 +143,7 @@ class Certificate(Fact, kw_only=True):
     not_after: float
 
 
-class Host(Fact, kw_only=True):
+class Host(Fact, frozen=True, kw_only=True):
     """What a host itself says. Keys of the mappings are component names.
 
     `current` is the version that the component's `current` link names, `staged` the versions
@@ -174,7 +174,7 @@ class Host(Fact, kw_only=True):
         return next((u for u in self.units if u.name == name), None)
 
 
-class Machine(Fact, kw_only=True):
+class Machine(Fact, frozen=True, kw_only=True):
     """A machine as its provider sees it. `versions` is what its image holds, by component."""
 
     name: str
@@ -186,7 +186,7 @@ class Machine(Fact, kw_only=True):
     versions: dict[str, str] = {}
 
 
-class DisruptionBudget(Fact, kw_only=True):
+class DisruptionBudget(Fact, frozen=True, kw_only=True):
     """A PodDisruptionBudget and what it allows now (policy/v1 status)."""
 
     namespace: str
@@ -201,7 +201,7 @@ class DisruptionBudget(Fact, kw_only=True):
     """Pods ("namespace/name") that it selects."""
 
 
-class Workload(Fact, kw_only=True):
+class Workload(Fact, frozen=True, kw_only=True):
     """A controller of pods and how many of them are ready."""
 
     kind: str
@@ -212,7 +212,7 @@ class Workload(Fact, kw_only=True):
     nodes: tuple[str, ...] = ()
 
 
-class Webhook(Fact, kw_only=True):
+class Webhook(Fact, frozen=True, kw_only=True):
     """An admission webhook that fails closed, and the nodes its backend's ready pods run on."""
 
     name: str
@@ -220,7 +220,7 @@ class Webhook(Fact, kw_only=True):
     nodes: tuple[str, ...] = ()
 
 
-class ClusterState(Fact, kw_only=True):
+class ClusterState(Fact, frozen=True, kw_only=True):
     """All facts of one observation. `complete` is false as soon as anything was not read."""
 
     cluster: str

@@ -1,4 +1,4 @@
-"""etcd's own API, as far as pawl changes or compares something. Reading status is the observer's."""
+"""etcd, as far as pawl changes or compares something. Reading status is the observer's."""
 
 from __future__ import annotations
 
