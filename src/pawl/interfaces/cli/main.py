@@ -1,0 +1,99 @@
+"""The `pawl` command: mounts one sub-application per noun, and turns errors into exit codes.
+
+Exit codes are stable: 0 done · 1 findings, or a gate that did not pass · 2 refused ·
+3 incomplete, something could not be read · 4 an error (usage, configuration, runtime) ·
+130 stopped safely by Ctrl-C.
+
+Sub-applications are named by import path and loaded when they are asked for, so that
+`pawl lint` in a pre-commit hook does not pay for SSH or TLS.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App, Group
+
+from pawl import __version__
+from pawl.core.errors import ConfigError, Fenced, PawlError, Refused, Unreachable
+
+EXIT_REFUSED = 2
+EXIT_INCOMPLETE = 3
+EXIT_ERROR = 4
+EXIT_INTERRUPTED = 130
+
+app = App(
+    name="pawl",
+    version=__version__,
+    help=(
+        "Upgrade self-hosted Kubernetes clusters on VMs one notch at a time, "
+        "and never slip back.\n\n"
+        "The way of an upgrade: `pawl status`, `pawl plan --to 1.37`, `pawl approve`, "
+        "`pawl run`, `pawl report`."
+    ),
+)
+
+COMMANDS: tuple[tuple[str, str, str, str], ...] = (
+    # group, name, import path, one line of help
+    ("Upgrade", "status", "status:status", "What runs now, read live from every component."),
+    ("Upgrade", "plan", "plan:plan", "Compute a plan: steps, reasons, risks, exits. Changes nothing."),
+    ("Upgrade", "approve", "run:approve", "Approve a plan or a point of no return, by digest."),
+    ("Upgrade", "run", "run:run", "Run an approved plan; killed anywhere, run it again to go on."),
+    ("Upgrade", "pause", "run:pause", "Pause a run at its next safe point."),
+    ("Upgrade", "resume", "run:resume", "Lift a pause."),
+    ("Upgrade", "abort", "run:abort", "End a run and give back whatever it changed."),
+    ("Upgrade", "rollback", "run:rollback", "Go back by the cheapest exit that is open."),
+    ("Upgrade", "runs", "run:runs", "List runs and how they stand."),
+    ("Upgrade", "report", "report:report", "Prove what happened: Markdown, JSON and a page."),
+    ("Upgrade", "probe", "probe:app", "The prober: traffic that notices what users would notice."),
+    ("Know before", "versions", "versions:versions", "Versions, end of life, and what to go to next."),
+    ("Know before", "changelog", "changelog:changelog", "Urgent notes between two versions, judged."),
+    ("Know before", "lint", "lint:lint", "Find removed APIs in manifests, before the upgrade does."),
+    ("Know before", "knowledge", "knowledge:app", "The tables behind the checks, with their sources."),
+    ("Set up", "init", "init:init", "Draft pawl.yaml from a kubeconfig and a host list."),
+    ("Set up", "config", "config:app", "Check the configuration, print its schema."),
+    ("Set up", "artifact", "artifact:app", "Fetch, list and prune verified binaries."),
+    ("Set up", "completion", "completion:completion", "Print a shell's completion script."),
+    ("Lab", "lab", "lab:app", "A real cluster of VM-like machines on this machine."),
+    ("Lab", "demo", "demo:demo", "Raise a lab, upgrade it one minor under load, show the report."),
+)
+
+_GROUPS = {
+    title: Group(title, sort_key=position)
+    for position, title in enumerate(("Upgrade", "Know before", "Set up", "Lab"))
+}
+
+for _group, _name, _path, _help in COMMANDS:
+    app.command(f"pawl.interfaces.cli.{_path}", name=_name, help=_help, group=_GROUPS[_group])
+
+
+def exit_code(error: BaseException) -> int:
+    """The stable exit code of an error that reached the top."""
+    match error:
+        case ConfigError():
+            return EXIT_ERROR
+        case Refused() | Fenced():
+            return EXIT_REFUSED
+        case Unreachable():
+            return EXIT_INCOMPLETE
+        case KeyboardInterrupt():
+            return EXIT_INTERRUPTED
+        case _:
+            return EXIT_ERROR
+
+
+def main() -> None:
+    try:
+        result = app(result_action="return_value", exit_on_error=True)
+    except (PawlError, KeyboardInterrupt) as error:
+        if str(error):
+            print(f"pawl: {error}", file=sys.stderr)
+        sys.exit(exit_code(error))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    main()
