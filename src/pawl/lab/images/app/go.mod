@@ -1,0 +1,3 @@
+module pawl/lab/app
+
+go 1.21
