@@ -64,9 +64,13 @@ class ReplaceEtcdMachine(Action, frozen=True, kw_only=True, tag="replace-etcd-ma
 
 class ConvergeEtcd(Action, frozen=True, kw_only=True, tag="converge-etcd"):
     """Wait until every member reports cluster (and from 3.6 storage) version `minor`; verify
-    member ids, HashKV at one pinned revision, alarms."""
+    member ids, HashKV at one pinned revision, alarms.
+
+    `down`: the end of a downgrade, so every binary must be at `minor` too.
+    """
 
     minor: str
+    down: bool = False
 
 
 class EnableEtcdDowngrade(Action, frozen=True, kw_only=True, tag="enable-etcd-downgrade"):

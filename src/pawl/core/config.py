@@ -164,6 +164,9 @@ class LimitConfig(_Section, frozen=True, kw_only=True):
     disk_free_bytes: Annotated[int, Meta(ge=0)] = 2_000_000_000
     etcd_quota_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.8
     etcd_lag_entries: Annotated[int, Meta(ge=0)] = 5000
+    api_servers_left: Annotated[int, Meta(ge=1)] = 2
+    """API servers that must stay in the load balancer while one is out. A cluster with a single
+    API server is upgraded with an announced outage instead."""
     max_unavailable: Annotated[int, Meta(ge=1)] = 1
     surge: Annotated[int, Meta(ge=1)] = 1
 
@@ -179,6 +182,13 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     soak: SoakConfig = field(default_factory=SoakConfig)
     timeouts: TimeoutConfig = field(default_factory=TimeoutConfig)
     limits: LimitConfig = field(default_factory=LimitConfig)
+    durations: dict[str, Seconds] = field(default_factory=dict)
+    """Predicted seconds by kind of step ("swap-api-server"), over pawl's own table."""
+    attempts: Annotated[int, Meta(ge=1)] = 3
+    """How often a failing step is tried before the run halts."""
+    retry_delay: Seconds = 5.0
+    patience: Seconds = 600.0
+    """How long a run waits for the cluster to be healthy again before it halts."""
 
 
 class Config(_Section, frozen=True, kw_only=True):

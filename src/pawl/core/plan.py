@@ -68,6 +68,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     taken_at: float
     fingerprint: str
     versions: dict[str, tuple[str, ...]]
+    members: dict[str, str] = {}
+    """etcd's member ids by host: they must be the same at the end, unless a member was rebuilt."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,23 @@
+"""One pure function per risk: facts in, findings with stable codes out.
+
+A new risk is one function in the module of its subject, with `@check(CODE="meaning")`, and one
+section in docs/findings.md.
+"""
+
+from __future__ import annotations
+
+from pawl.core.checks.facts import REGISTRY, Facts, FlagComplaint
+from pawl.core.findings import Finding, Severity
+
+__all__ = ["CODES", "Facts", "FlagComplaint", "run"]
+
+CODES: dict[str, str] = REGISTRY.codes
+"""Every code with its meaning in a few words."""
+
+_ORDER = {Severity.BLOCKER: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def run(facts: Facts) -> tuple[Finding, ...]:
+    """All findings of all checks, blockers first, each once."""
+    found = {f for check in REGISTRY.checks for f in check(facts)}
+    return tuple(sorted(found, key=lambda f: (_ORDER[f.severity], f)))

@@ -1,0 +1,37 @@
+"""The marks that pawl leaves in a cluster, so that everybody can see whose they are.
+
+Each is given back when the work is done, failed or was aborted. A mark of somebody else is never
+touched.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pawl.core.model import Node, Taint
+from pawl.core.version import Version
+
+OWNER_PREFIX = "pawl:"
+"""`Node.cordoned_by` of a cordon that pawl set is this and the run's id."""
+
+CLOSED = Taint(key="pawl/closed", value="upgrade", effect="NoSchedule")
+"""On every old node of a pool that is being replaced: no pod shall land there twice."""
+
+_GENERATION = re.compile(r"-v\d{3,}$")
+
+
+def ours(node: Node) -> bool:
+    """Whether the node is cordoned, by pawl."""
+    return node.unschedulable and node.cordoned_by.startswith(OWNER_PREFIX)
+
+
+def closed(node: Node) -> bool:
+    return any(t.key == CLOSED.key for t in node.taints)
+
+
+def successor(name: str, version: str) -> str:
+    """The name of the machine that takes `name`'s place at `version`: worker-1 gets
+    worker-1-v1370, and that gets worker-1-v1380. The same at every re-plan, so that a crash never
+    leads to a second machine for the same work."""
+    v = Version.parse(version)
+    return f"{_GENERATION.sub('', name)}-v{v.major}{v.minor}{v.patch}"

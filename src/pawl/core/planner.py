@@ -1,0 +1,209 @@
+"""state + target + configuration -> plan: pure, deterministic, and with no clock of its own.
+
+    plan(state, target, config) -> Plan        or Refused, with every reason at once
+
+`state.taken_at` is the only time. The order is fixed (preflight, etcd, API servers, controllers,
+nodes, kube-proxy, landed) and its reasons stand in the modules that plan each part. What already
+stands in the cluster gives no step, so planning again after a crash gives exactly what is left,
+under the same step ids.
+
+Several minors are a chain: etcd first through all its hops, then the control plane at each minor;
+nodes follow only where the skew policy demands it before the next minor, and at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from pawl.core import checks, skew
+from pawl.core.actions import Landed, Preflight
+from pawl.core.config import Config
+from pawl.core.draft import Draft
+from pawl.core.errors import Refused
+from pawl.core.findings import Finding, Severity
+from pawl.core.model import ClusterState
+from pawl.core.plan import Plan, Source, Step, Target
+from pawl.core.planner_control_plane import plan_control_plane, running
+from pawl.core.planner_etcd import plan_etcd
+from pawl.core.planner_nodes import kubelet_version, plan_nodes, pool_of, proxy_version
+from pawl.core.version import Minor, Version
+
+
+def plan(
+    state: ClusterState,
+    target: Target,
+    config: Config,
+    *,
+    releases: Mapping[str, str] | None = None,
+    complaints: Sequence[checks.FlagComplaint] = (),
+) -> Plan:
+    """The plan that brings the cluster from `state` to `target`.
+
+    `releases` says which exact release a minor in between means ({"1.37": "1.37.3"}; etcd's by
+    its own minors, {"3.5": "3.5.33"}). `complaints` are what staged binaries said about the flags
+    in use. Raises Refused with every reason, from the checks and from planning itself.
+    """
+    findings = checks.run(
+        checks.Facts(state=state, target=target, config=config, complaints=tuple(complaints))
+    )
+    blockers = [f for f in findings if f.severity is Severity.BLOCKER]
+    draft = Draft(state=state, target=target, config=config, releases=_minors(releases))
+    _steps(draft)
+    reasons = [f.sentence() for f in blockers] + [
+        p for p in draft.problems if not _said_already(p, blockers)
+    ]
+    if reasons:
+        raise Refused(reasons)
+    return Plan(
+        cluster=state.cluster,
+        target=target,
+        source=source_of(state),
+        findings=findings,
+        steps=_with_preflight(draft.steps),
+    ).sealed()
+
+
+def _minors(releases: Mapping[str, str] | None) -> dict[Minor, Version]:
+    return {Minor.parse(m): Version.parse(v) for m, v in (releases or {}).items()}
+
+
+def _said_already(problem: str, blockers: Sequence[Finding]) -> bool:
+    """Whether a check has reported the same with its remedy."""
+    bare = problem.split(" (in step ")[0]
+    return any(bare in f.message for f in blockers)
+
+
+def _steps(draft: Draft) -> None:
+    if draft.wants("etcd"):
+        plan_etcd(draft)
+    if draft.target.kubernetes:
+        _kubernetes(draft, Version.parse(draft.target.kubernetes))
+    draft.add(
+        "landed",
+        "landed",
+        Landed(),
+        why="Asserted per object: the version runs, and what pawl changed was given back.",
+    )
+
+
+def _with_preflight(steps: list[Step]) -> tuple[Step, ...]:
+    """Preflight before all steps. A plan with nothing to do has only its landed check."""
+    if len(steps) <= 1:
+        return tuple(steps)
+    first = Step(
+        id="preflight",
+        phase="preflight",
+        action=Preflight(),
+        why="A plan is only as good as the moment it was made: all checks again, just before.",
+        seconds=2.0,
+    )
+    return (
+        first,
+        *(s if s.after else msgspec.structs.replace(s, after=(first.id,)) for s in steps),
+    )
+
+
+def _kubernetes(draft: Draft, target: Version) -> None:
+    if not draft.wants("control-plane"):
+        if draft.wants("nodes"):
+            plan_nodes(draft, target)
+        return
+    for hop in _chain(draft, target):
+        if draft.wants("nodes"):
+            _lagging_nodes(draft, hop)
+        plan_control_plane(draft, hop)
+    if draft.wants("nodes"):
+        plan_nodes(draft, target)
+
+
+def _chain(draft: Draft, target: Version) -> list[Version]:
+    """The exact releases that the control plane passes, ending with `target`."""
+    span = skew.api_range(draft.state)
+    known = [v for a in draft.state.api_servers if (v := running(a, draft.state)) is not None]
+    if span is not None:
+        oldest = span[0]
+    elif known:
+        oldest = min(known).minor_line
+    else:
+        return [target]
+    path: list[Version] = []
+    minor = oldest + 1
+    while minor < target.minor_line:
+        between = draft.releases.get(minor)
+        if between is None:
+            draft.refuse(
+                f"The way from {oldest} to {target.minor_line} passes {minor}, and which release "
+                f"of it to use is not known: say --release {minor}=X.Y.Z."
+            )
+            return path
+        path.append(between)
+        minor = minor + 1
+    return [*path, target]
+
+
+def _lagging_nodes(draft: Draft, hop: Version) -> None:
+    """Nodes that would be too old beside API servers of `hop` go to the present minor first."""
+    span = skew.api_range(draft.state)
+    if span is None:
+        return
+    too_old = [
+        n.name
+        for n in draft.state.nodes
+        for v in (kubelet_version(n, draft.state), proxy_version(n, draft.state))
+        if v is not None and hop.minor_line - v.minor_line > skew.node_may_lag(v.minor_line)
+    ]
+    if too_old:
+        present = [v for a in draft.state.api_servers if (v := running(a, draft.state))]
+        plan_nodes(draft, min(present))
+
+
+def source_of(state: ClusterState) -> Source:
+    """What the plan was computed from: versions by component, and a fingerprint of the facts."""
+    versions: dict[str, set[str]] = {}
+
+    def note(component: str, version: str | None) -> None:
+        if version:
+            versions.setdefault(component, set()).add(version)
+
+    for member in state.members:
+        note("etcd", member.version)
+    for server in state.api_servers:
+        note("kube-apiserver", server.version)
+    for controller in state.controllers:
+        note(controller.component, controller.version)
+    for node in state.nodes:
+        note("kubelet", node.kubelet)
+        note("kube-proxy", node.kube_proxy)
+    return Source(
+        taken_at=state.taken_at,
+        fingerprint=fingerprint(state),
+        versions={k: tuple(sorted(v, key=Version.parse)) for k, v in sorted(versions.items())},
+        members={m.host: m.member_id for m in state.members},
+    )
+
+
+def fingerprint(state: ClusterState) -> str:
+    """SHA-256 over the facts that shape a plan: who is there, at which version, in which role."""
+    facts: list[object] = [
+        sorted(
+            [m.host, m.member_id, m.version or "", m.cluster_version or "", m.leader, m.learner]
+            for m in state.members
+        ),
+        sorted(
+            [a.host, a.version or "", str(skew.effective(a, state) or "")]
+            for a in state.api_servers
+        ),
+        sorted([c.component, c.host, c.version or ""] for c in state.controllers),
+        sorted(
+            [n.name, n.host, n.kubelet or "", n.kube_proxy or "", pool_of(n, state)]
+            for n in state.nodes
+        ),
+        sorted(
+            [h.name, sorted(h.current.items()), sorted((k, list(v)) for k, v in h.flags.items())]
+            for h in state.hosts
+        ),
+    ]
+    return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()

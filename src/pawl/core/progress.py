@@ -1,0 +1,216 @@
+"""Where a run stands: the fold of its events.
+
+The journal is attribution, attempts and timing; whether a step's end state stands is always asked
+of the cluster (`pawl.core.landed`). A view of no events is a run that has not begun, so a lost
+journal costs history and repeats what only the journal knows (soaks, approvals), never safety.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from pawl.core.events import (
+    Aborted,
+    AnyEvent,
+    Approved,
+    EffectDone,
+    EffectIntended,
+    Evidence,
+    Paused,
+    Resumed,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepFailed,
+    StepStarted,
+    Waiting,
+)
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """An effect whose intention was journalled and whose end was not: it may have happened."""
+
+    step: str
+    effect: str
+    target: str
+
+
+class StepView(msgspec.Struct, frozen=True, kw_only=True):
+    """One step's history. Times are seconds since the epoch; `failures` counts since the last
+    resume, so that a person's `pawl resume` gives a full budget again."""
+
+    id: str
+    attempts: int = 0
+    failures: int = 0
+    running: bool = False
+    done: bool = False
+    started_at: float | None = None
+    first_started_at: float | None = None
+    ended_at: float | None = None
+    failed_at: float | None = None
+    last_failure: str = ""
+    note: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the last attempt took."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return self.ended_at - self.started_at
+
+
+class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as its events tell it. `interrupted` are the steps that a dead process left begun."""
+
+    run: str = ""
+    plan: str = ""
+    operator: str = ""
+    epoch: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    outcome: str = ""
+    outcome_why: str = ""
+    steps: dict[str, StepView] = {}
+    approvals: tuple[tuple[str, str], ...] = ()
+    """(digest, name) of every approval."""
+    paused: str = ""
+    """Why, or "" while not paused."""
+    paused_by: str = ""
+    aborted: str = ""
+    aborted_by: str = ""
+    interrupted: tuple[str, ...] = ()
+    waiting: str = ""
+    waiting_step: str = ""
+    waiting_since: float | None = None
+    """Since when the run has been waiting without a step being done or begun in between."""
+    unfinished: tuple[Effect, ...] = ()
+
+    def step(self, step_id: str) -> StepView:
+        return self.steps.get(step_id, StepView(id=step_id))
+
+    def approved(self, digest: str, name: str) -> bool:
+        return (digest, name) in self.approvals
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        return tuple(s.id for s in self.steps.values() if s.done)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        return tuple(s.id for s in self.steps.values() if s.running)
+
+
+def fold(events: Iterable[AnyEvent]) -> RunView:
+    """The view that these events, in order, add up to."""
+    view = RunView()
+    for event in events:
+        view = apply(view, event)
+    return view
+
+
+def _with(view: RunView, step: StepView) -> RunView:
+    return replace(view, steps={**view.steps, step.id: step})
+
+
+def apply(view: RunView, event: AnyEvent) -> RunView:
+    """The view after one more event."""
+    match event:
+        case RunStarted():
+            left = view.running
+            view = replace(
+                view,
+                run=event.run,
+                plan=event.plan,
+                operator=event.operator,
+                epoch=event.epoch,
+                started_at=view.started_at if view.started_at is not None else event.at,
+                ended_at=None,
+                outcome="",
+                outcome_why="",
+                interrupted=tuple(dict.fromkeys((*view.interrupted, *left))),
+                waiting="",
+                waiting_since=None,
+            )
+            for step_id in left:
+                view = _with(view, replace(view.step(step_id), running=False))
+            return view
+        case Approved():
+            return replace(
+                view,
+                approvals=tuple(dict.fromkeys((*view.approvals, (event.digest, event.name)))),
+            )
+        case StepStarted():
+            old = view.step(event.step)
+            step = replace(
+                old,
+                attempts=max(event.attempt, old.attempts + 1),
+                running=True,
+                done=False,
+                started_at=event.at,
+                first_started_at=old.first_started_at
+                if old.first_started_at is not None
+                else event.at,
+                ended_at=None,
+            )
+            view = replace(
+                view,
+                waiting="",
+                waiting_since=None,
+                interrupted=tuple(s for s in view.interrupted if s != event.step),
+            )
+            return _with(view, step)
+        case EffectIntended():
+            effect = Effect(step=event.step, effect=event.effect, target=event.target)
+            return replace(view, unfinished=(*view.unfinished, effect))
+        case EffectDone():
+            effect = Effect(step=event.step, effect=event.effect, target=event.target)
+            return replace(view, unfinished=tuple(e for e in view.unfinished if e != effect))
+        case Waiting():
+            since = view.waiting_since if view.waiting_since is not None else event.at
+            return replace(view, waiting=event.why, waiting_step=event.step, waiting_since=since)
+        case StepDone():
+            view = replace(
+                view,
+                unfinished=tuple(e for e in view.unfinished if e.step != event.step),
+                waiting="",
+                waiting_since=None,
+            )
+            old = view.step(event.step)
+            return _with(
+                view,
+                replace(
+                    old, running=False, done=True, failures=0, ended_at=event.at, note=event.note
+                ),
+            )
+        case StepFailed():
+            old = view.step(event.step)
+            return _with(
+                view,
+                replace(
+                    old,
+                    running=False,
+                    failures=old.failures + 1,
+                    failed_at=event.at,
+                    ended_at=event.at,
+                    last_failure=event.why,
+                ),
+            )
+        case Paused():
+            return replace(view, paused=event.why, paused_by=event.by)
+        case Resumed():
+            steps = {k: replace(s, failures=0) for k, s in view.steps.items()}
+            return replace(
+                view, paused="", paused_by="", steps=steps, waiting="", waiting_since=None
+            )
+        case Aborted():
+            return replace(view, aborted=event.why, aborted_by=event.by)
+        case RunEnded():
+            return replace(view, ended_at=event.at, outcome=event.outcome, outcome_why=event.why)
+        case Evidence():
+            return view
+        case _:
+            assert_never(event)
