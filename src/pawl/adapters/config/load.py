@@ -1,0 +1,80 @@
+"""pawl.yaml -> Config, with all mistakes in one ConfigError and all local paths made absolute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from pawl.adapters.config import semantics, structure
+from pawl.core.config import Config
+from pawl.core.errors import ConfigError
+
+LOCAL_PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ssh", ("key", "known_hosts")),
+    ("etcd", ("ca", "cert", "key")),
+    ("api", ("kubeconfig",)),
+    ("artifacts", ("local", "go_cache")),
+    ("backup", ("directory",)),
+)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check the file. Raises ConfigError with one sentence for each mistake."""
+    return parse_config(read(path), path)
+
+
+def read(path: Path) -> Any:
+    """The YAML document. Raises ConfigError for a file that cannot be read or parsed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [f"cannot be read: {error}; check path and mode"]) from error
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
+
+
+def parse_config(data: Any, path: Path) -> Config:
+    """The Config of a YAML document; `path` is where it stands (relative paths start there)."""
+    base = path.parent.resolve()
+    problems = structure.problems_of(data, Config)
+    if isinstance(data, dict):
+        problems += semantics.problems_of(data, base)
+    if problems:
+        raise ConfigError(str(path), problems)
+    try:
+        config = msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(path), [str(error)]) from error
+    return _absolute(config, base)
+
+
+def _absolute(config: Config, base: Path) -> Config:
+    changed: dict[str, Any] = {"state": str(semantics.resolved(base, config.state))}
+    for section, keys in LOCAL_PATHS:
+        struct = getattr(config, section)
+        paths = {
+            key: str(semantics.resolved(base, value))
+            for key in keys
+            if (value := getattr(struct, key))
+        }
+        changed[section] = msgspec.structs.replace(struct, **paths)
+    return msgspec.structs.replace(config, **changed)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice: YAML would silently keep the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and key.value != "<<":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key `{key.value}` stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)

@@ -1,0 +1,109 @@
+"""pawl.yaml: all mistakes at once, each with path, what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pawl.adapters.config import load_config
+from pawl.core.errors import ConfigError
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> dict[str, Any]:
+    for name in ("key", "ca.crt", "etcd.crt", "etcd.key", "kubeconfig", "known_hosts"):
+        (tmp_path / name).touch(mode=0o600)
+    return {
+        "cluster": "shop",
+        "hosts": [
+            {"name": "cp-1", "address": "198.18.0.11", "roles": ["control-plane", "etcd"]},
+            {"name": "lb-1", "address": "198.18.0.2", "roles": ["load-balancer"]},
+            {"name": "w-1", "address": "198.18.0.21", "roles": ["worker"], "pool": "web"},
+        ],
+        "ssh": {"key": "key", "known_hosts": "known_hosts"},
+        "etcd": {"ca": "ca.crt", "cert": "etcd.crt", "key": "etcd.key"},
+        "api": {"endpoint": "https://198.18.0.2:6443", "kubeconfig": "kubeconfig"},
+        "load_balancer": {"host": "lb-1"},
+    }
+
+
+def load(data: Any, tmp_path: Path) -> Any:
+    path = tmp_path / "pawl.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return load_config(path)
+
+
+def problems(data: Any, tmp_path: Path) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(data, tmp_path)
+    return caught.value.problems
+
+
+def test_relative_paths_start_at_the_file(good: dict[str, Any], tmp_path: Path) -> None:
+    config = load(good, tmp_path)
+    assert config.ssh.key == str(tmp_path / "key")
+    assert config.etcd.ca == str(tmp_path / "ca.crt")
+    assert config.state == str(tmp_path / ".pawl")
+    assert config.artifacts.local == ""
+
+
+def test_five_errors_at_once(good: dict[str, Any], tmp_path: Path) -> None:
+    good["hosts"][2]["roles"] = ["workr"]
+    good["hosts"][0]["address"] = "198.18.0.2"
+    good["ssh"]["prot"] = 2222
+    good["api"]["endpoint"] = "http://198.18.0.2:6443"
+    good["policy"] = {"timeouts": {"read": "fast"}}
+    (tmp_path / "etcd.key").chmod(0o644)
+    del good["etcd"]["cert"]
+    found = problems(good, tmp_path)
+    assert len(found) == 7
+    for path, mend in {
+        "hosts[2].roles[0]": "write one of etcd, control-plane, worker, load-balancer",
+        "hosts[0] and hosts[1]": "two hosts cannot share an address",
+        "ssh.prot": "did you mean `port`?",
+        "api.endpoint": "https://198.18.0.2:6443",
+        "policy.timeouts.read": "write a number ≥ 0 (default: 5.0)",
+        "etcd.key": "chmod 600",
+        "etcd.cert": "is missing",
+    }.items():
+        assert any(p.startswith(path + ":") and mend in p for p in found), (path, mend, found)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "sentence"),
+    [
+        ("load_balancer", {"host": "lb-2"}, "load_balancer.host: no host is named `lb-2`"),
+        ("machines", {"provider": "lab"}, "machines.lab: is missing"),
+        ("layout", {"unit": "kubelet.service"}, "layout.unit: `kubelet.service` is the same"),
+        ("ssh", {"key": "nowhere", "known_hosts": "known_hosts"}, "ssh.key: no file at"),
+        ("artifacts", {"sources": ["cache", "torrent"]}, "artifacts.sources[1]: invalid enum"),
+        ("hosts", [], "hosts: names no host"),
+        ("etcd", ["ca"], "etcd: holds a list, but must be a section"),
+        ("api", {"endpoint": "https://h.invalid", "kubeconfig": "kubeconfig"}, "does not resolve"),
+    ],
+)
+def test_each_mistake_is_named(
+    good: dict[str, Any], tmp_path: Path, section: str, change: Any, sentence: str
+) -> None:
+    good[section] = change
+    assert any(sentence in p for p in problems(good, tmp_path)), problems(good, tmp_path)
+
+
+def test_no_host_with_a_role(good: dict[str, Any], tmp_path: Path) -> None:
+    good["hosts"][0]["roles"] = ["control-plane"]
+    assert any("no host has the role `etcd`" in p for p in problems(good, tmp_path))
+
+
+def test_a_key_given_twice_is_not_silently_the_last(tmp_path: Path) -> None:
+    (tmp_path / "pawl.yaml").write_text("cluster: a\ncluster: b\n")
+    with pytest.raises(ConfigError, match="`cluster` stands twice"):
+        load_config(tmp_path / "pawl.yaml")
+
+
+def test_an_empty_file_and_a_missing_one(tmp_path: Path) -> None:
+    assert "the file: holds nothing" in problems(None, tmp_path)[0]
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "absent.yaml")
