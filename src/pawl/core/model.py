@@ -146,7 +146,8 @@ class Certificate(Fact, frozen=True, kw_only=True):
 class Host(Fact, frozen=True, kw_only=True):
     """What a host itself says. Keys of the mappings are component names.
 
-    `current` is the version that the component's `current` link names, `staged` the versions
+    `current` is the version that the component's `current` link names, `running` the version whose
+    binary its process was started from (absent when it does not run), `staged` the versions
     whose binaries lie on the host, `flags` the flags in the component's file. `boot_id` changes
     with each boot, `machine_id` with each new machine. `epoch` is the highest operator epoch
     that the host has accepted.
@@ -161,6 +162,7 @@ class Host(Fact, frozen=True, kw_only=True):
     boot_id: str = ""
     epoch: int = 0
     current: dict[str, str] = {}
+    running: dict[str, str] = {}
     staged: dict[str, tuple[str, ...]] = {}
     flags: dict[str, tuple[str, ...]] = {}
     units: tuple[UnitState, ...] = ()

@@ -1,0 +1,99 @@
+#!/bin/sh
+# pawl's guard: every change on this host goes through here, under one lock, with the operator's
+# epoch compared to the highest one ever accepted. An operator that was paused, or has a twin,
+# holds a lower epoch and can do nothing more. Nothing here is built from data: each verb takes
+# plain arguments. Exit codes: 0 done, 64 usage, 74 the effect failed, 75 try again,
+# 77 fenced, 78 a needed tool is missing.
+#
+# usage: guard EPOCH_FILE EPOCH VERB [ARG...]
+set -eu
+umask 022
+LC_ALL=C
+export LC_ALL
+epoch_file=$1 epoch=$2 verb=$3
+shift 3
+
+fail() { code=$1; shift; echo "$*" >&2; exit "$code"; }
+flush() { sync -- "$@" 2>/dev/null || sync; }
+
+# install_file DESTINATION TEMPORARY: rename in, keeping owner and mode of what was there.
+install_file() {
+	if [ -e "$1" ]; then
+		chown --reference="$1" "$2"
+		chmod --reference="$1" "$2"
+	else
+		chmod 0644 "$2"
+	fi
+	flush "$2"
+	mv -f -- "$2" "$1"
+	flush "$(dirname -- "$1")"
+}
+
+case $epoch in '' | *[!0-9]*) fail 64 "the epoch must be a number" ;; esac
+mkdir -p -- "$(dirname -- "$epoch_file")"
+exec 9>>"$epoch_file.lock"
+flock -w 30 9 || fail 75 "another operator is at work on this host"
+
+seen=$(cat -- "$epoch_file" 2>/dev/null || echo 0)
+case $seen in '' | *[!0-9]*) fail 74 "$epoch_file does not hold a number" ;; esac
+[ "$epoch" -ge "$seen" ] || fail 77 "epoch $epoch is behind $seen"
+if [ "$epoch" -gt "$seen" ]; then
+	echo "$epoch" >"$epoch_file.new"
+	flush "$epoch_file.new"
+	mv -f -- "$epoch_file.new" "$epoch_file"
+	flush "$(dirname -- "$epoch_file")"
+fi
+
+case $verb in
+claim) ;;
+commit) # UPLOADED FINAL: SHA-256 list on stdin; verify, flush, rename in beside the others
+	uploaded=$1 final=$2
+	sums=$(cat)
+	if [ -d "$uploaded" ]; then
+		cd -- "$uploaded"
+		printf '%s\n' "$sums" | sha256sum -c --quiet >&2 || fail 74 "a checksum is wrong"
+		chmod 0755 -- *
+		flush ./*
+		cd /
+		if [ -d "$final" ]; then
+			# The same version again (a repair): the files are swapped in one by one.
+			for file in "$uploaded"/*; do mv -f -- "$file" "$final/"; done
+			rm -rf -- "$uploaded"
+		else
+			mv -- "$uploaded" "$final"
+		fi
+		flush "$(dirname -- "$final")"
+	fi
+	cd -- "$final" && printf '%s\n' "$sums" | sha256sum -c --quiet >&2 || fail 74 "a checksum is wrong"
+	;;
+switch) # DIRECTORY VERSION: point DIRECTORY/current at VERSION by one rename
+	[ -d "$1/$2" ] || fail 74 "$1/$2 does not exist"
+	[ "$(readlink -- "$1/current" || true)" = "$2" ] && exit 0
+	ln -sfn -- "$2" "$1/.current.pawl"
+	mv -T -f -- "$1/.current.pawl" "$1/current"
+	flush "$1"
+	;;
+write) # FILE SHA256: replace FILE by stdin if its content still has that checksum
+	now=absent
+	[ ! -e "$1" ] || now=$(sha256sum <"$1" | cut -d' ' -f1)
+	[ "$now" = "$2" ] || fail 75 "$1 was changed by somebody else meanwhile"
+	mkdir -p -- "$(dirname -- "$1")"
+	cat >"$1.pawl"
+	install_file "$1" "$1.pawl"
+	;;
+stop) # UNIT: order the stop; who called waits, so that the lock is not held meanwhile
+	systemctl stop --no-block -- "$1" || fail 74 "systemctl stop failed"
+	;;
+start) # UNIT
+	systemctl reset-failed -- "$1" 2>/dev/null || true
+	systemctl start --no-block -- "$1" || fail 74 "systemctl start failed"
+	;;
+remove) # DIRECTORY: a throw-away one that pawl made
+	case $1 in */pawl-* | */.pawl-*) rm -rf -- "$1" ;; *) fail 64 "$1 is not pawl's" ;; esac
+	;;
+socket) # SOCKET: one command from stdin to a unix socket, its answer to stdout
+	command -v socat >/dev/null || fail 78 "socat is not installed"
+	socat -t 5 - "UNIX-CONNECT:$1" || fail 74 "no answer from $1"
+	;;
+*) fail 64 "unknown verb $verb" ;;
+esac

@@ -1,0 +1,68 @@
+"""A real sshd on a loopback port, with its own host key and one client key, for one test run."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pawl.core.config import SshConfig
+
+SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def keygen(path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+
+
+@contextmanager
+def sshd(directory: Path) -> Iterator[SshConfig]:
+    """Run sshd as this user until the context is left; yields how to log in."""
+    port = free_port()
+    keygen(directory / "host")
+    keygen(directory / "client")
+    shutil.copy(directory / "client.pub", directory / "authorized")
+    (directory / "authorized").chmod(0o600)
+    host_key = (directory / "host.pub").read_text().strip()
+    (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+    (directory / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host\n"
+        f"AuthorizedKeysFile {directory}/authorized\nPidFile none\nStrictModes no\n"
+        "PasswordAuthentication no\nUsePAM no\nPermitRootLogin yes\n"
+        "Subsystem sftp internal-sftp\nMaxSessions 64\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    process = subprocess.Popen(
+        [SSHD, "-D", "-e", "-f", str(directory / "sshd_config")],
+        stderr=(directory / "log").open("wb"),
+    )
+    try:
+        for _ in range(200):
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.02)
+        else:
+            raise RuntimeError((directory / "log").read_text())
+        yield SshConfig(
+            user=getpass.getuser(),
+            port=port,
+            key=str(directory / "client"),
+            known_hosts=str(directory / "known_hosts"),
+        )
+    finally:
+        process.terminate()
+        process.wait()

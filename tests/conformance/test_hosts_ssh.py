@@ -1,0 +1,219 @@
+"""The `Hosts` port over a real sshd: the fence, staging, links, flags, lost connections."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from support_sshd import SSHD, keygen, sshd
+
+from pawl.adapters.hosts import Connections, HostReader, Inventory, SshHosts
+from pawl.core.config import HostConfig, LayoutConfig, SshConfig, TimeoutConfig
+from pawl.core.errors import Fenced, StepFailed, Temporary, Unreachable
+from pawl.ports.hosts import StagedFile
+
+pytestmark = [
+    pytest.mark.skipif(not Path(SSHD).exists(), reason="needs sshd"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="sshd needs root to log in"),
+    pytest.mark.anyio,
+]
+H1 = HostConfig(name="h1", address="127.0.0.1", roles=("control-plane",))
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshConfig]:
+    with sshd(tmp_path_factory.mktemp("sshd")) as config:
+        yield config
+
+
+@pytest.fixture
+def layout() -> Iterator[LayoutConfig]:
+    # In memory where that is possible: the guard flushes every change to disk, and how long a
+    # busy disk takes for that is not what is tested here.
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as base:
+        yield LayoutConfig(
+            root=f"{base}/opt",
+            flags=f"{base}/etc/{{component}}.env",
+            etcd_flags=f"{base}/etc/etcd.env",
+            epoch=f"{base}/var/epoch",
+        )
+
+
+@pytest.fixture
+async def connections(server: SshConfig) -> AsyncIterator[Connections]:
+    made = Connections(server, Inventory([H1]))
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+def hosts(connections: Connections, layout: LayoutConfig) -> SshHosts:
+    return SshHosts(connections, layout, TimeoutConfig())
+
+
+def staged(path: Path, content: bytes) -> StagedFile:
+    path.write_bytes(content)
+    return StagedFile(name=path.name, path=path, sha256=hashlib.sha256(content).hexdigest())
+
+
+async def test_the_fence_keeps_the_highest_epoch(hosts: SshHosts, layout: LayoutConfig) -> None:
+    await hosts.claim("h1", 3)
+    await hosts.claim("h1", 3)
+    await hosts.claim("h1", 7)
+    assert Path(layout.epoch).read_text().strip() == "7"
+    with pytest.raises(Fenced, match="epoch 6 is behind 7"):
+        await hosts.claim("h1", 6)
+
+
+async def test_a_fenced_operator_changes_nothing(
+    hosts: SshHosts, layout: LayoutConfig, tmp_path: Path
+) -> None:
+    file = staged(tmp_path / "etcd", b"binary")
+    await hosts.stage("h1", "etcd", "3.5.33", [file], 2)
+    await hosts.set_flags("h1", "etcd", ["--name=a"], 2)
+    for attempt in (
+        hosts.stage("h1", "etcd", "3.6.14", [file], 1),
+        hosts.switch("h1", "etcd", "3.5.33", 1),
+        hosts.set_flags("h1", "etcd", ["--name=b"], 1),
+        hosts.stop("h1", "etcd.service", 1, 1),
+        hosts.start("h1", "etcd.service", 1),
+    ):
+        with pytest.raises(Fenced):
+            await attempt
+    assert os.listdir(f"{layout.root}/etcd") == ["3.5.33"]
+    assert Path(layout.etcd_flags).read_text() == "FLAGS=--name=a\n"
+
+
+async def test_staging_verifies_on_the_host_and_is_idempotent(
+    hosts: SshHosts, layout: LayoutConfig, tmp_path: Path
+) -> None:
+    files = [staged(tmp_path / n, n.encode() * 1000) for n in ("etcd", "etcdctl", "etcdutl")]
+    for _ in range(2):
+        await hosts.stage("h1", "etcd", "3.6.14", files, 1)
+    at = Path(layout.root, "etcd", "3.6.14")
+    assert sorted(os.listdir(at)) == ["etcd", "etcdctl", "etcdutl"]
+    assert os.access(at / "etcd", os.X_OK)
+    # A damaged binary is put right, not trusted because its directory is there.
+    (at / "etcdctl").write_bytes(b"rot")
+    await hosts.stage("h1", "etcd", "3.6.14", files, 1)
+    assert (at / "etcdctl").read_bytes() == b"etcdctl" * 1000
+    assert os.listdir(at.parent) == ["3.6.14"]
+
+
+async def test_a_wrong_checksum_leaves_nothing_behind(
+    hosts: SshHosts, layout: LayoutConfig, tmp_path: Path
+) -> None:
+    file = msgspec.structs.replace(staged(tmp_path / "etcd", b"good"), sha256="0" * 64)
+    with pytest.raises(StepFailed, match="checksum"):
+        await hosts.stage("h1", "etcd", "3.6.14", [file], 1)
+    assert os.listdir(f"{layout.root}/etcd") == []
+
+
+async def test_switch_is_one_rename_and_needs_the_version(
+    hosts: SshHosts, layout: LayoutConfig, tmp_path: Path
+) -> None:
+    for version in ("1.36.0", "1.37.0"):
+        await hosts.stage("h1", "kubelet", version, [staged(tmp_path / "kubelet", b"k")], 1)
+    link = Path(layout.root, "kubelet", "current")
+    for version in ("1.36.0", "1.37.0", "1.37.0"):
+        await hosts.switch("h1", "kubelet", version, 1)
+        assert os.readlink(link) == version
+    with pytest.raises(StepFailed, match=r"1\.38\.0 does not exist"):
+        await hosts.switch("h1", "kubelet", "1.38.0", 1)
+    assert os.readlink(link) == "1.37.0"
+
+
+async def test_flags_keep_mode_and_other_lines(hosts: SshHosts, layout: LayoutConfig) -> None:
+    file = Path(layout.flags_file("kube-apiserver"))
+    file.parent.mkdir(parents=True)
+    file.write_text("# ours\nFLAGS=--v=2 \\\n  --secure-port=6443\nHTTPS_PROXY=x\n")
+    file.chmod(0o640)
+    await hosts.set_flags("h1", "kube-apiserver", ["--v=2", "--emulated-version=1.36"], 1)
+    assert file.read_text() == "# ours\nFLAGS=--v=2 --emulated-version=1.36\nHTTPS_PROXY=x\n"
+    assert file.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(StepFailed, match="white space"):
+        await hosts.set_flags("h1", "kube-apiserver", ["--a=b c"], 1)
+
+
+async def test_somebody_elses_edit_is_not_overwritten(
+    hosts: SshHosts, layout: LayoutConfig
+) -> None:
+    await hosts.set_flags("h1", "etcd", ["--name=a"], 1)
+    with pytest.raises(Temporary, match="changed by somebody else"):
+        await hosts.write_file("h1", layout.etcd_flags, "FLAGS=--old\n", "FLAGS=--new\n", 1)
+    assert Path(layout.etcd_flags).read_text() == "FLAGS=--name=a\n"
+
+
+async def test_arguments_are_never_shell(hosts: SshHosts, tmp_path: Path) -> None:
+    evil = "$(touch pwned); `touch pwned` ' \" \n*"
+    ran = await hosts._connections.run("h1", ["printf", "%s", evil], timeout=5)
+    assert ran.out == evil
+    with pytest.raises(StepFailed):
+        await hosts.switch("h1", "etcd", evil, 1)
+    assert not (tmp_path / "pwned").exists()
+
+
+async def test_a_deadline_means_unknown_and_the_next_call_works(connections: Connections) -> None:
+    with pytest.raises(Unreachable, match=r"within 0\.2 s"):
+        await connections.run("h1", ["sleep", "5"], timeout=0.2)
+    assert (await connections.run("h1", ["echo", "back"], timeout=5)).out == "back\n"
+
+
+async def test_an_unknown_host_key_is_refused(server: SshConfig, tmp_path: Path) -> None:
+    keygen(tmp_path / "other")
+    key = (tmp_path / "other.pub").read_text().strip()
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{server.port} {key}\n")
+    for known in (tmp_path / "known", tmp_path / "empty"):
+        known.touch()
+        config = msgspec.structs.replace(server, known_hosts=str(known))
+        connections = Connections(config, Inventory([H1]))
+        with pytest.raises(Unreachable):
+            await connections.run("h1", ["true"], timeout=5)
+        await connections.aclose()
+
+
+async def test_a_host_that_nobody_knows(connections: Connections) -> None:
+    with pytest.raises(Unreachable, match=r"neither in pawl\.yaml"):
+        await connections.run("h9", ["true"], timeout=5)
+
+
+async def test_facts_of_a_host(
+    hosts: SshHosts, connections: Connections, layout: LayoutConfig, tmp_path: Path
+) -> None:
+    await hosts.stage("h1", "etcd", "3.5.33", [staged(tmp_path / "etcd", b"e")], 4)
+    await hosts.switch("h1", "etcd", "3.5.33", 4)
+    await hosts.set_flags("h1", "etcd", ["--name=a", f"--cert-file={tmp_path}/etcd.crt"], 4)
+    made = shutil.which("openssl")
+    if made:
+        subprocess.run(
+            [made, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-keyout", f"{tmp_path}/etcd.key", "-out", f"{tmp_path}/etcd.crt",
+             "-subj", "/CN=etcd-a", "-days", "9"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+    reader = HostReader(connections, layout, str(tmp_path), 5.0)
+    host = await reader.read(H1)
+    assert host.reachable
+    assert host.epoch == 4
+    assert host.current == {"etcd": "3.5.33"}
+    assert host.staged == {"etcd": ("3.5.33",)}
+    assert host.flags["etcd"][0] == "--name=a"
+    assert host.clock_offset == 0.0
+    assert host.kernel == os.uname().release
+    assert host.disk_free["/"] > 0
+    assert host.disk_free[str(tmp_path)] > 0
+    if made:
+        assert [c.subject for c in host.certificates] == ["CN=etcd-a"]
