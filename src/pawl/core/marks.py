@@ -35,3 +35,13 @@ def successor(name: str, version: str) -> str:
     leads to a second machine for the same work."""
     v = Version.parse(version)
     return f"{_GENERATION.sub('', name)}-v{v.major}{v.minor}{v.patch}"
+
+
+def base(name: str) -> str:
+    """The name without the generation that pawl gave it."""
+    return _GENERATION.sub("", name)
+
+
+def made_by_pawl(name: str) -> bool:
+    """Whether a machine's name carries a generation, as only pawl writes it."""
+    return _GENERATION.search(name) is not None

@@ -6,10 +6,14 @@ section in docs/findings.md.
 
 from __future__ import annotations
 
+from pawl.core.checks import control_plane, etcd, hosts, nodes, workloads
 from pawl.core.checks.facts import REGISTRY, Facts, FlagComplaint
 from pawl.core.findings import Finding, Severity
 
 __all__ = ["CODES", "Facts", "FlagComplaint", "run"]
+
+SUBJECTS = (hosts, etcd, control_plane, nodes, workloads)
+"""The modules whose import has registered their checks."""
 
 CODES: dict[str, str] = REGISTRY.codes
 """Every code with its meaning in a few words."""

@@ -1,0 +1,114 @@
+"""Risks of nodes: not Ready, cordoned by others, without room to drain to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pawl.core import interrupted
+from pawl.core.checks.facts import Facts, check
+from pawl.core.findings import Finding, Severity
+
+_PRESSURE = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
+
+
+def _finding(code: str, subject: str, message: str, remedy: str, *, warn: bool = False) -> Finding:
+    return Finding(
+        code=f"PAWL-{code}",
+        severity=Severity.WARNING if warn else Severity.BLOCKER,
+        subject=subject,
+        message=message,
+        remedy=remedy,
+    )
+
+
+@check(N001="a node is not Ready", N003="a node was left by an interrupted step")
+def ready(facts: Facts) -> Iterator[Finding]:
+    for n in facts.state.nodes:
+        if interrupted.node(n):
+            yield _finding(
+                "N003",
+                f"node {n.name}",
+                "is in the middle of an upgrade (cordoned by pawl, or new and not Ready).",
+                "Nothing to do: the plan finishes it first.",
+                warn=True,
+            )
+        elif not n.ready:
+            yield _finding(
+                "N001",
+                f"node {n.name}",
+                "is not Ready.",
+                "Bring it back or remove it first: a drain needs the room.",
+                warn=not facts.touches_nodes,
+            )
+
+
+@check(N002="a node is cordoned by somebody else")
+def cordoned(facts: Facts) -> Iterator[Finding]:
+    for n in facts.state.nodes:
+        if n.unschedulable and not interrupted.node(n):
+            yield _finding(
+                "N002",
+                f"node {n.name}",
+                f"is cordoned{f' by {n.cordoned_by}' if n.cordoned_by else ''}, not by pawl.",
+                "pawl upgrades it and leaves the cordon as it is.",
+                warn=True,
+            )
+
+
+@check(N004="a node is under pressure")
+def pressure(facts: Facts) -> Iterator[Finding]:
+    for n in facts.state.nodes:
+        bad = [c for c in n.conditions if c in _PRESSURE]
+        if bad:
+            yield _finding(
+                "N004",
+                f"node {n.name}",
+                f"reports {', '.join(bad)}.",
+                "Relieve it before pods are moved onto it.",
+                warn=True,
+            )
+
+
+@check(N005="a node's version is not known")
+def versions(facts: Facts) -> Iterator[Finding]:
+    if not facts.touches_nodes:
+        return
+    for n in facts.state.nodes:
+        if not n.kubelet and not interrupted.node(n):
+            yield _finding(
+                "N005",
+                f"node {n.name}",
+                "does not tell its kubelet's version.",
+                "Check that its kubelet reports to the API server.",
+            )
+
+
+@check(N006="nodes cannot be replaced")
+def replaceable(facts: Facts) -> Iterator[Finding]:
+    if (
+        facts.touches_nodes
+        and facts.target.node_strategy == "replace"
+        and facts.config.machines.provider == "none"
+    ):
+        yield _finding(
+            "N006",
+            "nodes",
+            "shall be replaced, but pawl.yaml names no machine provider.",
+            "Set machines.provider, or use --strategy nodes=in-place.",
+        )
+
+
+@check(N007="drained pods have nowhere to go")
+def room(facts: Facts) -> Iterator[Finding]:
+    """In place, the pods of the node that is away need another schedulable node."""
+    if not facts.touches_nodes or facts.target.node_strategy != "in-place":
+        return
+    open_nodes = [n for n in facts.state.nodes if n.ready and not n.unschedulable]
+    if len(facts.state.nodes) > 0 and len(open_nodes) < 2:
+        yield _finding(
+            "N007",
+            "nodes",
+            f"{len(open_nodes)} node takes pods: those of a drained node have nowhere to go.",
+            "Announce the outage, add a node, or use --strategy nodes=replace.",
+            warn=True,
+        )

@@ -1,0 +1,124 @@
+"""Risks of what runs on the cluster: budgets, webhooks, and workloads that are unwell already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from pawl.core import interrupted, marks
+from pawl.core.checks.facts import Facts, check
+from pawl.core.findings import Finding, Severity
+from pawl.core.model import DisruptionBudget
+
+
+def _finding(code: str, subject: str, message: str, remedy: str, *, warn: bool = False) -> Finding:
+    return Finding(
+        code=f"PAWL-{code}",
+        severity=Severity.WARNING if warn else Severity.BLOCKER,
+        subject=subject,
+        message=message,
+        remedy=remedy,
+    )
+
+
+def never_allows(budget: DisruptionBudget) -> bool:
+    """Whether its specification forbids every eviction, however healthy all pods are."""
+    if budget.expected == 0:
+        return False
+    if budget.max_unavailable in ("0", "0%"):
+        return True
+    return budget.desired_healthy >= budget.expected
+
+
+@check(
+    W001="a disruption budget can never allow an eviction", W006="a disruption budget is used up"
+)
+def budgets(facts: Facts) -> Iterator[Finding]:
+    if not facts.touches_nodes:
+        return
+    for b in facts.state.budgets:
+        subject = f"PodDisruptionBudget {b.namespace}/{b.name}"
+        if never_allows(b):
+            yield _finding(
+                "W001",
+                subject,
+                f"asks for {b.desired_healthy} of {b.expected} pods: no eviction is ever allowed.",
+                "Add a replica, or allow maxUnavailable: 1.",
+            )
+        elif b.expected and b.allowed <= 0:
+            yield _finding(
+                "W006",
+                subject,
+                f"allows no eviction now: {b.healthy} pods are healthy, {b.desired_healthy} are "
+                "needed.",
+                "Mend its pods; a drain waits until it allows one.",
+                warn=True,
+            )
+
+
+@check(W002="two disruption budgets select one pod")
+def overlapping(facts: Facts) -> Iterator[Finding]:
+    """The Eviction API answers 500 for such a pod, for ever."""
+    if not facts.touches_nodes:
+        return
+    counted = Counter(pod for b in facts.state.budgets for pod in set(b.selected))
+    for pod, times in sorted(counted.items()):
+        if times > 1:
+            names = sorted(
+                f"{b.namespace}/{b.name}" for b in facts.state.budgets if pod in b.selected
+            )
+            yield _finding(
+                "W002",
+                f"pod {pod}",
+                f"is selected by {times} disruption budgets ({', '.join(names)}), so it can never "
+                "be evicted.",
+                "Leave one budget for it.",
+            )
+
+
+@check(W003="a workload is degraded already", W005="a workload has a single replica")
+def workloads(facts: Facts) -> Iterator[Finding]:
+    moving = any(interrupted.node(n) or marks.closed(n) for n in facts.state.nodes)
+    for w in facts.state.workloads:
+        subject = f"{w.kind} {w.namespace}/{w.name}"
+        if w.ready < w.desired:
+            yield _finding(
+                "W003",
+                subject,
+                f"has {w.ready} of {w.desired} pods ready.",
+                "Wait: pawl's own drain moves its pods."
+                if moving
+                else "Mend it first: what was broken before cannot be told from what broke.",
+                warn=moving,
+            )
+        elif facts.touches_nodes and w.desired == 1 and w.kind != "DaemonSet":
+            yield _finding(
+                "W005",
+                subject,
+                "has a single replica: it is down while its node is drained.",
+                "Run two replicas, or announce it.",
+                warn=True,
+            )
+
+
+@check(W004="a webhook that fails closed hangs on one node")
+def webhooks(facts: Facts) -> Iterator[Finding]:
+    """When its backend's node is drained, the API refuses the very pods that would replace it."""
+    for w in facts.state.webhooks:
+        subject = f"webhook {w.name}"
+        if not w.nodes:
+            yield _finding(
+                "W004",
+                subject,
+                f"fails closed and its backend {w.service} has no ready pod: every request it "
+                "matches is refused now.",
+                "Bring the backend back, or set failurePolicy: Ignore.",
+            )
+        elif len(set(w.nodes)) == 1 and facts.touches_nodes:
+            yield _finding(
+                "W004",
+                subject,
+                f"fails closed and its backend {w.service} runs on {w.nodes[0]} alone.",
+                "Run it on two nodes (replicas and anti-affinity), or set failurePolicy: Ignore "
+                "for the upgrade.",
+            )
