@@ -9,6 +9,7 @@ removes them too. One build at a time per cache: two at once would only slow eac
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,32 +118,28 @@ class GoModules:
             report(ArtifactProgress(text=f"building {request} from Go modules"))
             counter = PackageCounter(f"building {request.project} {request.version}", report)
             listed = await go.run(
-                "list", "-mod=mod", "-deps", *packages.values(), line=counter.downloading
+                *("list", "-mod=mod", "-trimpath", "-deps", "-f", "{{.Stale}}"),
+                *packages.values(),
+                line=counter.downloading,
             )
             if self._go_cache:
                 # A cache that others write to: what lies unpacked there is hashed again.
                 await go.run("mod", "verify")
-            counter.total = len(listed.splitlines())
-            for target, together in _commands(packages, into):
-                async with counter.watching(into, tuple(packages)):
-                    await go.run(
-                        "build",
-                        "-mod=mod",
-                        "-v",
-                        "-trimpath",
-                        "-buildvcs=false",
-                        "-ldflags",
-                        link_flags(request.project, request.version),
-                        "-o",
-                        str(target),
-                        *together,
-                        line=counter.compiled,
-                    )
+            counter.total = listed.split().count("true")
+            made = {name: into / _program_name(package) for name, package in packages.items()}
+            async with counter.watching(tuple(made.values())):
+                await go.run(
+                    *("build", "-mod=mod", "-v", "-trimpath", "-buildvcs=false"),
+                    *("-ldflags", link_flags(request.project, request.version)),
+                    *("-o", f"{into}{os.sep}"),
+                    *packages.values(),
+                    line=counter.compiled,
+                )
         except GoFailed as error:
             raise GivesWay(f"the build failed: {error}") from error
         finally:
             remove_tree(work)
-        return {c.name: {name: into / name for name in c.binaries} for c in request.components}
+        return {c.name: {name: made[name] for name in c.binaries} for c in request.components}
 
     async def _upstream(
         self, go: Go, request: Request, report: Report
@@ -215,12 +212,10 @@ class GoModules:
         return environment
 
 
-def _commands(packages: Mapping[str, str], into: Path) -> list[tuple[Path, list[str]]]:
-    """The -o and the packages of each `go build`. One command where Go's own names will do: it
-    then links programs side by side. etcd's packages end in /v3, so each needs its -o."""
-    if all(package.rsplit("/", 1)[-1] == name for name, package in packages.items()):
-        return [(into, list(packages.values()))]
-    return [(into / name, [package]) for name, package in packages.items()]
+def _program_name(package: str) -> str:
+    """What `go build` calls the program: the last element that is not a major version."""
+    elements = package.split("/")
+    return elements[-2] if re.fullmatch(r"v\d+", elements[-1]) else elements[-1]
 
 
 def _json_stream(text: str) -> list[_Download]:

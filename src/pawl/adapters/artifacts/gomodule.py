@@ -2,9 +2,9 @@
 
 `go install k8s.io/kubernetes/cmd/kubelet@v1.37.0` is refused by Go, because Kubernetes' own go.mod
 replaces its staging modules (k8s.io/api …, all required at v0.0.0) by directories. Those modules
-are published under the matching number v0.37.0. So a module of our own requires k8s.io/kubernetes
-and replaces each k8s.io module *required at exactly v0.0.0* by its published twin; modules with
-pseudo-versions (k8s.io/utils v0.0.0-2026…) are ordinary dependencies and stay.
+are published under the matching number v0.37.0. So a module of our own requires k8s.io/kubernetes,
+and requires and replaces each k8s.io module *required at exactly v0.0.0* by its published twin;
+modules with pseudo-versions (k8s.io/utils v0.0.0-2026…) are ordinary dependencies and stay.
 
 The result is the code of the release, byte for byte, with go.sum and the checksum database
 vouching for every module; only the build stamps (commit, date) differ from the official binary.
@@ -61,14 +61,16 @@ def throwaway_go_mod(project: str, version: Version, upstream: dict[str, str]) -
     lines = ["module pawl.invalid/build", "", f"go {needed}", ""]
     godebug = {m[0].strip() for text in upstream.values() for m in _GODEBUG.finditer(text)}
     lines += sorted(godebug)
-    lines += ["require (", *(f"\t{module} v{version}" for module in upstream), ")"]
+    required = [f"\t{module} v{version}" for module in upstream]
     if project == "kubernetes":
         text = upstream[KUBERNETES_MODULE]
         staging = sorted(set(_STAGING.findall(text)))
         twin = f"v0.{version.minor}.{version.patch}" + (f"-{version.pre}" if version.pre else "")
+        required += [f"\t{name} {twin}" for name in staging]
         replaced = [f"\t{name} => {name} {twin}" for name in staging]
         replaced += [f"\t{m[1]} => {m[2]}" for m in _REPLACED.finditer(text)]
-        lines += ["", "replace (", *replaced, ")"]
+        lines += ["replace (", *replaced, ")", ""]
+    lines += ["require (", *required, ")"]
     return "\n".join(lines) + "\n"
 
 

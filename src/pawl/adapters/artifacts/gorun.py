@@ -22,6 +22,8 @@ STOP_WITHIN = 5.0
 """Seconds between SIGTERM and SIGKILL of an interrupted build."""
 HEARTBEAT = 3.0
 """Seconds between signs of life while go is silent."""
+ETA_FROM = 20
+"""An ETA is given once a twentieth is done; what comes before is too small a sample."""
 _LAST = 12
 """Lines of go's messages that an error quotes."""
 
@@ -108,8 +110,8 @@ async def _end(process: Process) -> None:
 class PackageCounter:
     """Turns go's lines into "612 of 1,934 packages, about 3 min left".
 
-    `go list -deps` gives the total; `go build -v` names each package as its compilation starts.
-    Packages that are in the build cache are not named, so a warm build ends before the total.
+    `total` is the number of packages that are not in the build cache yet, as `go list` finds
+    them stale; `go build -v` names each of those as its compilation starts.
     """
 
     def __init__(
@@ -121,8 +123,7 @@ class PackageCounter:
         self._clock = clock
         self._modules = 0
         self._compiled = 0
-        self._linked: set[str] = set()
-        self._heard = 0.0
+        self._linked: set[Path] = set()
         self._started: float | None = None
 
     def downloading(self, line: str) -> None:
@@ -138,37 +139,37 @@ class PackageCounter:
         if self._started is None:
             self._started = self._clock()
         self._compiled = min(self._compiled + 1, self.total)
-        self._heard = self._clock()
-        elapsed = self._heard - self._started
-        eta = elapsed * (self.total - self._compiled) / self._compiled if self._compiled else None
+        elapsed = self._clock() - self._started
+        known = self._compiled * ETA_FROM >= self.total > 0
+        eta = elapsed * (self.total - self._compiled) / self._compiled if known else None
         self._say(f"{self._what}: {self._compiled:,} of {self.total:,} packages", eta)
         return None
 
     @asynccontextmanager
-    async def watching(self, directory: Path, programs: tuple[str, ...]) -> AsyncIterator[None]:
+    async def watching(self, programs: tuple[Path, ...]) -> AsyncIterator[None]:
         """While inside, names each program as it appears, and shows that linking goes on:
         go says nothing for the minute or more that it links."""
         async with anyio.create_task_group() as group:
-            group.start_soon(self._watch, directory, programs)
+            group.start_soon(self._watch, programs)
             try:
                 yield
             finally:
                 group.cancel_scope.cancel()
-        self._appeared(directory, programs)
+        self._appeared(programs)
 
-    async def _watch(self, directory: Path, programs: tuple[str, ...]) -> None:
+    async def _watch(self, programs: tuple[Path, ...]) -> None:
         while True:
             await anyio.sleep(HEARTBEAT)
-            self._appeared(directory, programs)
-            if self._started is not None and self._clock() - self._heard > HEARTBEAT:
+            self._appeared(programs)
+            if self._compiled >= self.total:
                 self._say(f"{self._what}: linking, {len(self._linked)} of {len(programs)} done")
 
-    def _appeared(self, directory: Path, programs: tuple[str, ...]) -> None:
-        for name in programs:
-            if name not in self._linked and (directory / name).is_file():
-                self._linked.add(name)
+    def _appeared(self, programs: tuple[Path, ...]) -> None:
+        for path in programs:
+            if path not in self._linked and path.is_file():
+                self._linked.add(path)
                 done = f"{len(self._linked)} of {len(programs)} programs"
-                self._report(ArtifactProgress(text=f"built {name} ({done})"))
+                self._report(ArtifactProgress(text=f"built {path.name} ({done})"))
 
     def _say(self, text: str, eta: float | None = None) -> None:
         self._report(
