@@ -41,7 +41,8 @@ def sshd(directory: Path) -> Iterator[SshConfig]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host\n"
         f"AuthorizedKeysFile {directory}/authorized\nPidFile none\nStrictModes no\n"
         "PasswordAuthentication no\nUsePAM no\nPermitRootLogin yes\n"
-        "Subsystem sftp internal-sftp\nMaxSessions 64\n"
+        # bash would read the home's .bashrc for each command when it thinks it is the first shell.
+        "Subsystem sftp internal-sftp\nMaxSessions 64\nSetEnv SHLVL=2\n"
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
