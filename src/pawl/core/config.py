@@ -191,6 +191,31 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     """How long a run waits for the cluster to be healthy again before it halts."""
 
 
+class ServiceProbe(_Section, frozen=True, kw_only=True):
+    """A workload that the prober uses as its users do: a new connection for each request.
+
+    Either fixed `urls` (tried in turn), or `node_port`: then the prober plays the cloud's load
+    balancer and spreads requests over the nodes that are Ready and take new connections.
+    """
+
+    name: str
+    urls: tuple[str, ...] = ()
+    node_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    path: str = "/"
+
+
+class ProbesConfig(_Section, frozen=True, kw_only=True):
+    """Traffic of the prober during a run, in requests a second, and what it may last."""
+
+    services: tuple[ServiceProbe, ...] = ()
+    api_per_second: Annotated[float, Meta(ge=0)] = 10.0
+    service_per_second: Annotated[float, Meta(ge=0)] = 5.0
+    etcd_writes_per_second: Annotated[float, Meta(ge=0)] = 150.0
+    etcd_writers: Annotated[int, Meta(ge=1)] = 6
+    deadline: Seconds = 10.0
+    max_hours: Annotated[float, Meta(gt=0)] = 12.0
+
+
 class Config(_Section, frozen=True, kw_only=True):
     """The whole of pawl.yaml."""
 
@@ -205,6 +230,7 @@ class Config(_Section, frozen=True, kw_only=True):
     artifacts: ArtifactsConfig = field(default_factory=ArtifactsConfig)
     backup: BackupConfig = field(default_factory=BackupConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    probes: ProbesConfig = field(default_factory=ProbesConfig)
     state: str = ".pawl"
     """Directory of the journal and evidence (0700)."""
 
