@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pawl.adapters.store import FileLock, LockNote, SqliteJournal
+from pawl.adapters.store import FileLock, SqliteJournal
 from pawl.core.errors import PawlError, Refused
 from pawl.core.events import Approved, Paused, RunStarted, StepDone
 from pawl.core.plan import Plan, Source, Target
 from pawl.ports.journal import Journal
+from pawl.ports.lock import LockNote
 from pawl.testing.journal import MemoryJournal
 
 

@@ -15,14 +15,7 @@ from types import TracebackType
 import msgspec
 
 from pawl.core.errors import PawlError, Refused
-
-
-class LockNote(msgspec.Struct, frozen=True, kw_only=True):
-    """Who wrote the file last: `holder` as in the Lease, with the epoch it had."""
-
-    holder: str = ""
-    epoch: int = 0
-    run: str = ""
+from pawl.ports.lock import LockNote
 
 
 class FileLock:

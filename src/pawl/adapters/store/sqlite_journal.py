@@ -57,7 +57,7 @@ CREATE TRIGGER IF NOT EXISTS plans_stay BEFORE DELETE ON plans
     BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 """
 
-_decode_event = msgspec.json.Decoder(AnyEvent).decode
+_EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 class SqliteJournal:
@@ -105,7 +105,7 @@ class SqliteJournal:
 
     def _event(self, number: int, body: str) -> AnyEvent:
         try:
-            return _decode_event(body)
+            return _EVENTS.decode(body)
         except msgspec.DecodeError as error:
             raise PawlError(
                 f"entry {number} of the journal {self.path} cannot be read ({error}): it is "

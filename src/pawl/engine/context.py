@@ -1,0 +1,138 @@
+"""What an executor sees of the engine: fresh facts, guarded effects, and waits with a reason.
+
+An executor is find -> perform -> verify. It never trusts what it read before an effect: `look`
+reads again, and every wait is a predicate over fresh facts that answers with the reason why not
+yet, "" when it stands. That reason is what the person at the terminal reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import msgspec
+
+from pawl.core.config import LayoutConfig, PolicyConfig, TimeoutConfig
+from pawl.core.errors import StepFailed
+from pawl.core.events import Evidence
+from pawl.core.model import ClusterState
+from pawl.core.plan import Plan, Step
+from pawl.engine.effects import Effects
+from pawl.engine.record import Record
+from pawl.engine.tools import Tools
+
+Why = Callable[[ClusterState], str]
+"""A predicate over fresh facts: "" when it holds, else the reason for waiting."""
+
+POLL = 0.25
+"""Seconds between two looks at something that takes seconds."""
+
+
+class Late(StepFailed):
+    """A wait passed its deadline; the message ends with the last reason."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and the step stands at a safe point."""
+
+
+class Context:
+    def __init__(
+        self,
+        *,
+        step: Step,
+        plan: Plan,
+        tools: Tools,
+        effects: Effects,
+        record: Record,
+        state: ClusterState,
+        stopping: Callable[[], str],
+    ) -> None:
+        self.step = step
+        self.plan = plan
+        self.tools = tools
+        self.state = state
+        self._effects = effects
+        self._record = record
+        self._stopping = stopping
+
+    @property
+    def policy(self) -> PolicyConfig:
+        return self.tools.config.policy
+
+    @property
+    def timeouts(self) -> TimeoutConfig:
+        return self.tools.config.policy.timeouts
+
+    @property
+    def layout(self) -> LayoutConfig:
+        return self.tools.config.layout
+
+    @property
+    def owner(self) -> str:
+        """Whose cordon it is."""
+        return f"pawl:{self._record.run}"
+
+    def now(self) -> float:
+        return self.tools.clock.now()
+
+    async def look(self, *hosts: str) -> ClusterState:
+        """Read etcd, API servers, the balancer and these hosts with their nodes again."""
+        self.state = await self.tools.observer.refresh(self.state, *hosts)
+        return self.state
+
+    async def look_everywhere(self) -> ClusterState:
+        self.state = await self.tools.observer.observe()
+        return self.state
+
+    def effect(
+        self, name: str, target: str, *, on_host: bool = True
+    ) -> AbstractAsyncContextManager[int]:
+        return self._effects.effect(self.step.id, name, target, on_host=on_host)
+
+    def safe_point(self) -> None:
+        """Nothing is half done here: leave if the run was asked to stop."""
+        if self._stopping():
+            raise Interrupted(self._stopping())
+
+    def waiting(self, why: str) -> None:
+        self._record.waiting(self.step.id, why)
+
+    async def sleep(self, seconds: float) -> None:
+        await self.tools.clock.sleep(seconds)
+
+    def evidence(self, name: str, value: object) -> None:
+        """Keep an observation for the report."""
+        data = msgspec.json.encode(value, order="sorted").decode()
+        self._record.append(Evidence(name=name, data=data, **self._record.stamp()))
+
+    async def until(
+        self,
+        why: Why,
+        *hosts: str,
+        seconds: float,
+        times: int = 1,
+        every: float = POLL,
+        stop: Why | None = None,
+        safe: bool = False,
+    ) -> ClusterState:
+        """Look until `why` answers "" `times` in a row; `Late` with its last reason after
+        `seconds`. `stop` ends the wait early with its reason (a crash loop needs no deadline).
+        `safe`: the run may be stopped while this wait lasts."""
+        deadline = self.now() + seconds
+        good = 0
+        while True:
+            if safe:
+                self.safe_point()
+            state = await self.look(*hosts)
+            reason = why(state)
+            good = 0 if reason else good + 1
+            if good >= times:
+                return state
+            if stop is not None and (end := stop(state)):
+                raise Late(end)
+            if reason:
+                self.waiting(reason)
+                if self.now() >= deadline:
+                    raise Late(f"{reason} This did not change for {seconds:.0f} s.")
+            await self.sleep(every)

@@ -1,0 +1,204 @@
+"""One API server's binary or emulated version, without a request lost.
+
+    out of the balancer -> quiet -> stop -> switch, flags -> start -> ready, as planned -> back in
+
+It leaves the balancer before it stops, and enters only when it is ready at its own address with
+the version and the emulation that were planned. Stopping then is what the server does best: it
+ends its kept connections during its shutdown delay.
+
+The old binary is the way back as long as nothing newer was stored, which emulation sees to. After
+the finish of the two-step upgrade the way back of a server that does not come up is the emulated
+version again, on the same binary.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pawl.core import flags, landed
+from pawl.core.actions import FinishEmulation, SwapApiServer
+from pawl.core.errors import StepFailed
+from pawl.core.model import ClusterState
+from pawl.core.version import Minor
+from pawl.engine.context import Context, Late
+from pawl.engine.executors import component
+
+COMPONENT = "kube-apiserver"
+QUIET_TIMES = 3
+QUIET_APART = 0.35
+SELF = 1
+"""Requests in flight that are our own question after them."""
+BALANCER_SECONDS = 30.0
+
+
+async def swap_api_server(action: SwapApiServer, ctx: Context) -> str:
+    found = await component.reachable(ctx, action.host)
+    before = flags.emulated_minor(found.flags.get(COMPONENT, ()))
+    still_old = found.current.get(COMPONENT) == action.source
+    await _roll(
+        ctx,
+        host=action.host,
+        source=action.source,
+        target=action.target,
+        emulate=action.emulate,
+        emulated_before=before if still_old else "",
+    )
+    acting = f", acting as {action.emulate}" if action.emulate else ""
+    return f"API server {action.host} runs {action.target}{acting} and serves."
+
+
+async def finish_emulation(action: FinishEmulation, ctx: Context) -> str:
+    found = await component.reachable(ctx, action.host)
+    before = flags.emulated_minor(found.flags.get(COMPONENT, ())) or _emulated_elsewhere(ctx)
+    await _roll(
+        ctx,
+        host=action.host,
+        source=action.target,
+        target=action.target,
+        emulate="",
+        emulated_before=before,
+    )
+    return f"API server {action.host} is {action.target} proper."
+
+
+def _emulated_elsewhere(ctx: Context) -> str:
+    """What the other API servers emulate, when this one's flag is gone already."""
+    told = {flags.emulated_minor(h.flags.get(COMPONENT, ())) for h in ctx.state.hosts} - {""}
+    return min(told, default="")
+
+
+def ready_as(host: str, version: str, emulate: str, state: ClusterState) -> str:
+    server = state.api_server(host)
+    if server is None or server.version is None:
+        return f"API server {host} does not answer yet."
+    if server.version != version:
+        return f"API server {host} answers as {server.version}, not {version}."
+    if not _emulates(server.emulation_version, version, emulate):
+        return (
+            f"API server {host} acts as {server.emulation_version}, not {_acts(version, emulate)}."
+        )
+    if not server.ready:
+        failing = ", ".join(c.name for c in server.checks if not c.ok)
+        return f"API server {host} is not ready yet{f' ({failing})' if failing else ''}."
+    return ""
+
+
+def _acts(version: str, emulate: str) -> str:
+    return emulate or str(Minor.parse(version))
+
+
+def _emulates(reported: str | None, version: str, emulate: str) -> bool:
+    """Servers before 1.33 do not report it; then the flags, which are compared too, must do."""
+    return reported is None or Minor.parse(reported) == Minor.parse(_acts(version, emulate))
+
+
+def runs(host: str, version: str, emulate: str, state: ClusterState) -> bool | None:
+    server = state.api_server(host)
+    if server is None or server.version is None:
+        return None
+    return server.version == version and _emulates(server.emulation_version, version, emulate)
+
+
+async def _roll(
+    ctx: Context, *, host: str, source: str, target: str, emulate: str, emulated_before: str
+) -> None:
+    async def leave() -> None:
+        await leave_balancer(ctx, host)
+
+    try:
+        await component.perform(
+            ctx,
+            component.Swap(
+                host=host,
+                component=COMPONENT,
+                source=source,
+                target=target,
+                emulate=emulate,
+                emulated_before=emulated_before,
+                runs=partial(runs, host, target, emulate),
+                healthy=partial(ready_as, host, target, emulate),
+                healthy_before=partial(ready_as, host, source or target, emulated_before),
+                seconds=ctx.timeouts.apiserver_ready,
+                leave=leave,
+            ),
+        )
+    except component.WentBack:
+        await enter_balancer(ctx, host)
+        raise
+    await enter_balancer(ctx, host)
+
+
+async def leave_balancer(ctx: Context, host: str) -> None:
+    """Out of the balancer, confirmed, and nothing in flight. Refuses to be the last one out."""
+
+    def others_serve(state: ClusterState) -> str:
+        out = [
+            a.host
+            for a in state.api_servers
+            if a.host != host and not (a.ready and landed.in_balancer(a.host, state))
+        ]
+        return f"API server {', '.join(out)} does not serve; {host} must stay." if out else ""
+
+    state = await ctx.until(others_serve, host, seconds=60.0, safe=True)
+    balancer = ctx.tools.balancer
+    entry = state.balancer_member(host)
+    if balancer is None or entry is None:
+        return
+    if entry.admin == "ready":
+        async with ctx.effect("drain-balancer", host) as epoch:
+            await balancer.drain(entry.name, epoch)
+
+    def out(now: ClusterState) -> str:
+        mine = now.balancer_member(host)
+        return f"{host} still takes new connections." if mine and mine.admin == "ready" else ""
+
+    await ctx.until(out, host, seconds=BALANCER_SECONDS)
+    await _quiet(ctx, host)
+
+
+async def _quiet(ctx: Context, host: str) -> None:
+    """Until no new connection comes and no request is in flight. Kept connections may carry
+    requests for as long as their clients like; the server itself ends those when it is stopped,
+    so a server that never falls silent is stopped all the same."""
+    seen: list[int] = []
+
+    def quiet(state: ClusterState) -> str:
+        entry, server = state.balancer_member(host), state.api_server(host)
+        sessions = entry.sessions if entry else 0
+        grew = bool(seen) and sessions > seen[-1]
+        seen.append(sessions)
+        if grew:
+            return f"{host} was given a new connection."
+        inflight = server.inflight if server else None
+        if inflight is not None and inflight > SELF:
+            return f"{host} still answers {inflight - SELF} requests."
+        return ""
+
+    try:
+        await ctx.until(
+            quiet, host, seconds=ctx.timeouts.lb_drain, times=QUIET_TIMES, every=QUIET_APART
+        )
+    except Late as late:
+        ctx.waiting(f"{late} Its kept connections are ended by its own graceful stop.")
+
+
+async def enter_balancer(ctx: Context, host: str) -> None:
+    """Into the balancer, confirmed by the balancer's own check."""
+    state = await ctx.look(host)
+    balancer, entry = ctx.tools.balancer, state.balancer_member(host)
+    if balancer is None or entry is None:
+        return
+    server = state.api_server(host)
+    if server is None or not server.ready:
+        raise StepFailed(f"API server {host} is not ready, so it does not enter the balancer.")
+    if entry.admin != "ready":
+        async with ctx.effect("enable-balancer", host) as epoch:
+            await balancer.enable(entry.name, epoch)
+
+    def up(now: ClusterState) -> str:
+        mine = now.balancer_member(host)
+        if mine is None or mine.admin != "ready":
+            return f"{host} is not in the balancer yet."
+        return f"the balancer's own check does not see {host} yet." if mine.check != "up" else ""
+
+    await ctx.until(up, host, seconds=BALANCER_SECONDS)

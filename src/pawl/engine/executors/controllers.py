@@ -1,0 +1,93 @@
+"""Controller-manager, scheduler, cloud-controller-manager and kube-proxy on one host.
+
+None of them serves requests, so they need no drain: stopped, another holder takes over the lease,
+or rules simply stay as they are for the seconds of the restart.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pawl.core import flags
+from pawl.core.actions import SwapController, SwapKubeProxy
+from pawl.core.errors import StepFailed
+from pawl.core.model import ClusterState, Node
+from pawl.engine.context import Context
+from pawl.engine.executors import component
+
+CONTROLLER_SECONDS = 60.0
+
+
+def _controller_at(name: str, host: str, version: str, state: ClusterState) -> str:
+    found = state.controller(name, host)
+    if found is None or found.version is None:
+        return f"{name} on {host} does not answer yet."
+    if found.version != version:
+        return f"{name} on {host} answers as {found.version}, not {version}."
+    return "" if found.healthy else f"{name} on {host} is not healthy yet."
+
+
+def _controller_runs(name: str, host: str, version: str, state: ClusterState) -> bool | None:
+    found = state.controller(name, host)
+    return None if found is None or found.version is None else found.version == version
+
+
+async def swap_controller(action: SwapController, ctx: Context) -> str:
+    name, host = action.component, action.host
+    found = await component.reachable(ctx, host)
+    before = flags.emulated_minor(found.flags.get(name, ()))
+    still_old = found.current.get(name) == action.source
+    await component.perform(
+        ctx,
+        component.Swap(
+            host=host,
+            component=name,
+            source=action.source,
+            target=action.target,
+            emulate=action.emulate,
+            emulated_before=before if still_old else "",
+            runs=partial(_controller_runs, name, host, action.target),
+            healthy=partial(_controller_at, name, host, action.target),
+            healthy_before=partial(_controller_at, name, host, action.source),
+            seconds=CONTROLLER_SECONDS,
+        ),
+    )
+    return f"{name} on {host} runs {action.target}."
+
+
+def _node_of(host: str, state: ClusterState) -> Node | None:
+    return next((n for n in state.nodes if (n.host or n.name) == host), None)
+
+
+def _proxy_at(host: str, version: str, state: ClusterState) -> str:
+    node = _node_of(host, state)
+    if node is None or node.kube_proxy is None:
+        return f"kube-proxy on {host} does not answer yet."
+    if node.kube_proxy != version:
+        return f"kube-proxy on {host} answers as {node.kube_proxy}, not {version}."
+    return ""
+
+
+def _proxy_runs(host: str, version: str, state: ClusterState) -> bool | None:
+    node = _node_of(host, state)
+    return None if node is None or node.kube_proxy is None else node.kube_proxy == version
+
+
+async def swap_kube_proxy(action: SwapKubeProxy, ctx: Context) -> str:
+    host = action.host
+    if _node_of(host, ctx.state) is None and _node_of(host, await ctx.look(host)) is None:
+        raise StepFailed(f"no node runs on {host}, so there is no kube-proxy to swap there.")
+    await component.perform(
+        ctx,
+        component.Swap(
+            host=host,
+            component="kube-proxy",
+            source=action.source,
+            target=action.target,
+            runs=partial(_proxy_runs, host, action.target),
+            healthy=partial(_proxy_at, host, action.target),
+            healthy_before=partial(_proxy_at, host, action.source),
+            seconds=CONTROLLER_SECONDS,
+        ),
+    )
+    return f"kube-proxy on {host} runs {action.target}."

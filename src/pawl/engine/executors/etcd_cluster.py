@@ -1,0 +1,138 @@
+"""Steps on etcd as a whole: leadership, backup, convergence, downgrade."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from pawl.core import landed
+from pawl.core.actions import (
+    BackupEtcd,
+    CancelEtcdDowngrade,
+    ConvergeEtcd,
+    EnableEtcdDowngrade,
+    MoveEtcdLeader,
+)
+from pawl.core.errors import StepFailed, Unclassifiable
+from pawl.core.model import ClusterState
+from pawl.engine.context import Context
+from pawl.engine.executors import etcd_health
+
+SNAPSHOTS = "etcd-*.db"
+
+
+async def move_etcd_leader(action: MoveEtcdLeader, ctx: Context) -> str:
+    await etcd_health.leave_leadership(ctx, action.away_from, action.prefer)
+    state = await ctx.look()
+    if state.leader is None or state.leader.host == action.away_from:
+        raise StepFailed(f"etcd member {action.away_from} leads again; try again: pawl resume.")
+    return f"{state.leader.host} leads etcd now."
+
+
+def backup_directory(ctx: Context) -> Path:
+    configured = ctx.tools.config.backup.directory
+    if not configured:
+        raise StepFailed("pawl.yaml names no place for backups: set backup.directory.")
+    return ctx.tools.path.parent / configured
+
+
+async def backup_etcd(action: BackupEtcd, ctx: Context) -> str:
+    """A snapshot counts as a backup once it was restored and its keys were counted."""
+    directory = backup_directory(ctx)
+    async with ctx.effect("snapshot", action.host, on_host=False):
+        snapshot = await ctx.tools.etcd.snapshot(action.host, directory)
+    async with ctx.effect("restore-proof", action.host) as epoch:
+        proof = await ctx.tools.hosts.restore_snapshot(
+            action.host, snapshot.path, snapshot.revision, epoch
+        )
+    ctx.evidence(
+        "backup",
+        {
+            "path": str(snapshot.path),
+            "sha256": snapshot.sha256,
+            "size": snapshot.size,
+            "revision": snapshot.revision,
+            "proof": proof,
+        },
+    )
+    _prune(directory, ctx.tools.config.backup.keep, snapshot.path)
+    return f"{snapshot.path.name}: revision {snapshot.revision}, {snapshot.size} bytes. {proof}"
+
+
+def _prune(directory: Path, keep: int, newest: Path) -> None:
+    """Keep the newest `keep` snapshots; only files that have the snapshots' own name."""
+    if not directory.is_dir():
+        return
+    old = sorted(
+        (p for p in directory.glob(SNAPSHOTS) if p != newest),
+        key=lambda p: p.stat().st_mtime,
+        reverse=True,
+    )
+    for path in old[max(0, keep - 1) :]:
+        path.unlink(missing_ok=True)
+
+
+async def converge_etcd(action: ConvergeEtcd, ctx: Context) -> str:
+    def why(state: ClusterState) -> str:
+        if landed.satisfied(action, state) is True:
+            return ""
+        silent = [m.name for m in state.members if m.version is None]
+        if silent:
+            return f"etcd member {', '.join(silent)} does not answer, which holds the version back."
+        told = sorted({m.cluster_version or "?" for m in state.members})
+        return f"etcd's cluster version is {', '.join(told)}, not {action.minor} yet."
+
+    state = await ctx.until(why, seconds=ctx.timeouts.converge, every=0.5)
+    for member in state.members:
+        etcd_health.same_member(ctx, member.host, state)
+    alarms = sorted({a for m in state.members for a in m.alarms})
+    if alarms:
+        raise Unclassifiable(f"etcd raises {', '.join(alarms)} after the roll: clear its cause.")
+    revision = await etcd_health.equal_hashes(ctx)
+    ctx.evidence("etcd-converged", {"minor": action.minor, "hash-revision": revision})
+    return f"cluster version {action.minor} on all members; hashes equal at revision {revision}."
+
+
+async def enable_etcd_downgrade(action: EnableEtcdDowngrade, ctx: Context) -> str:
+    """`enable` answers an error when it is enabled already, so look before."""
+
+    def why(state: ClusterState) -> str:
+        if landed.satisfied(action, state) is True:
+            return ""
+        told = sorted({m.storage_version or "?" for m in state.members})
+        return f"etcd's storage version is {', '.join(told)}, not {action.minor} yet."
+
+    state = await ctx.look()
+    if not any(m.downgrade_target for m in state.members):
+        await ctx.tools.etcd.downgrade("validate", action.minor)
+        async with ctx.effect("enable-downgrade", action.minor, on_host=False):
+            await ctx.tools.etcd.downgrade("enable", action.minor)
+    await ctx.until(why, seconds=ctx.timeouts.converge, every=0.5)
+    return f"every storage version is {action.minor}: the older binary may start."
+
+
+async def cancel_etcd_downgrade(action: CancelEtcdDowngrade, ctx: Context) -> str:
+    state = await ctx.look()
+    if any(m.downgrade_target for m in state.members):
+        async with ctx.effect("cancel-downgrade", "etcd", on_host=False):
+            await ctx.tools.etcd.downgrade("cancel")
+
+    def why(now: ClusterState) -> str:
+        pinned = [m.name for m in now.members if m.downgrade_target]
+        return f"etcd member {', '.join(pinned)} still reports a downgrade." if pinned else ""
+
+    await ctx.until(why, seconds=ctx.timeouts.converge, every=0.5)
+    return "the downgrade is cancelled."
+
+
+def inventory(state: ClusterState) -> dict[str, object]:
+    """What runs where, for the report's before and after."""
+    return {
+        "members": [msgspec.to_builtins(m) for m in state.members],
+        "api_servers": [msgspec.to_builtins(a) for a in state.api_servers],
+        "controllers": [msgspec.to_builtins(c) for c in state.controllers],
+        "nodes": [msgspec.to_builtins(n) for n in state.nodes],
+        "balancer": [msgspec.to_builtins(b) for b in state.balancer],
+        "machines": [msgspec.to_builtins(m) for m in state.machines],
+    }

@@ -1,0 +1,152 @@
+"""Steps that change nothing: preflight, soak, the point of no return, the landed check."""
+
+from __future__ import annotations
+
+from pawl.core import checks, invariants, landed, marks
+from pawl.core.actions import (
+    FinishEmulation,
+    Landed,
+    PointOfNoReturn,
+    Preflight,
+    ReplaceEtcdMachine,
+    RetireControlPlane,
+    RetireNode,
+    Soak,
+    SwapApiServer,
+    SwapController,
+    SwapEtcdMember,
+    SwapKubeProxy,
+    SwapNode,
+)
+from pawl.core.errors import StepFailed, Temporary
+from pawl.core.findings import Severity
+from pawl.core.model import ClusterState
+from pawl.engine.context import Context
+from pawl.engine.executors import etcd_health
+from pawl.engine.executors.etcd_cluster import inventory
+
+LOOK_EVERY = 5.0
+HASH_EVERY = 60.0
+"""Seconds; field notes, state C6: HashKV each minute while soaking."""
+CONFIRM = 2
+"""Bad looks in a row that make a regression: one may be a lost packet."""
+
+_LASTING = (
+    SwapEtcdMember,
+    ReplaceEtcdMachine,
+    SwapApiServer,
+    FinishEmulation,
+    SwapController,
+    RetireControlPlane,
+    RetireNode,
+    SwapNode,
+    SwapKubeProxy,
+)
+"""Steps whose end state is meant to be there at the end; others were ways to get there."""
+
+
+async def preflight(action: Preflight, ctx: Context) -> str:
+    """All checks again, on facts of now: a plan is as good as the moment it was made."""
+    state = await ctx.look_everywhere()
+    if not state.complete:
+        lost = "; ".join(f"{u.source}: {u.why}" for u in state.unread)
+        raise Temporary(f"not everything could be read, so nothing is begun: {lost}", 5.0)
+    findings = checks.run(
+        checks.Facts(state=state, target=ctx.plan.target, config=ctx.tools.config)
+    )
+    blockers = [f for f in findings if f.severity is Severity.BLOCKER]
+    if blockers:
+        told = "\n".join(f"  - {f.sentence()}" for f in blockers)
+        raise StepFailed(f"preflight found what forbids the run:\n{told}")
+    if state.members:
+        await etcd_health.equal_hashes(ctx)
+    ctx.evidence("inventory-before", inventory(state))
+    warnings = sum(f.severity is Severity.WARNING for f in findings)
+    return f"{len(findings)} findings, {warnings} of them warnings, none forbids the run."
+
+
+async def point_of_no_return(action: PointOfNoReturn, ctx: Context) -> str:
+    """The approval was asked for before this step began; here it is put on record."""
+    return f"passed with the approval {action.approval}. {action.loses}"
+
+
+async def soak(action: Soak, ctx: Context) -> str:
+    """Watch. The time counts from the start of this attempt: what nobody watched is no soak."""
+    state = await ctx.look()
+    before = _regressions(state, state)
+    if before:
+        raise StepFailed(f"the soak cannot begin: {before[0]}")
+    baseline, began, hashed, bad = state, ctx.now(), ctx.now(), 0
+    while (left := began + action.seconds - ctx.now()) > 0:
+        ctx.safe_point()
+        ctx.waiting(_progress(action, ctx.now() - began))
+        await ctx.sleep(min(LOOK_EVERY if not bad else 1.0, left))
+        found = _regressions(await ctx.look(), baseline)
+        bad = bad + 1 if found else 0
+        if bad >= CONFIRM:
+            raise StepFailed(
+                f"{found[0]} It was seen {ctx.now() - began:.0f} s into the soak before the gate "
+                f"{action.gate}. The exit is open: pawl rollback."
+            )
+        if state.members and not found and ctx.now() - hashed >= HASH_EVERY:
+            await etcd_health.equal_hashes(ctx)
+            hashed = ctx.now()
+    return f"{action.seconds:.0f} s without a regression."
+
+
+def _progress(action: Soak, passed: float) -> str:
+    """Coarse, so that the journal gets ten entries of it and not a thousand."""
+    tenth = int(10 * passed / action.seconds) * 10 if action.seconds else 100
+    return f"soaking before the gate {action.gate}: {tenth} % of {action.seconds:.0f} s."
+
+
+def _regressions(state: ClusterState, baseline: ClusterState) -> list[str]:
+    """What is worse than when the soak began. What could not be read is no good news either."""
+    found = [f"etcd raises {a}." for a in sorted({a for m in state.members for a in m.alarms})]
+    found += [f"etcd member {m.name} is not healthy." for m in state.members if not m.healthy]
+    found += [f"API server {a.host} is not ready." for a in state.api_servers if not a.ready]
+    found += [
+        f"the balancer does not send traffic to {b.host or b.name}."
+        for b in state.balancer
+        if b.admin == "ready" and b.check == "down"
+    ]
+    for node in state.nodes:
+        was = baseline.node(node.name)
+        if was is not None and was.ready and not node.ready:
+            found.append(f"node {node.name} is no longer Ready.")
+    for host in state.hosts:
+        before = baseline.host(host.name)
+        for unit in host.units:
+            old = before.unit(unit.name) if before else None
+            if old is not None and host.reachable and unit.restarts > old.restarts:
+                found.append(f"{unit.name} on {host.name} was restarted by systemd.")
+    return found
+
+
+async def check_landed(action: Landed, ctx: Context) -> str:
+    """Asserted per object, on one full reading: nothing is inferred from commands that returned."""
+    state = await ctx.look_everywhere()
+    if not state.complete:
+        lost = "; ".join(f"{u.source}: {u.why}" for u in state.unread)
+        raise Temporary(f"what landed cannot be told, not everything could be read: {lost}", 5.0)
+    short = [
+        s.id
+        for s in ctx.plan.steps
+        if s.action != action
+        and landed.satisfied(s.action, state) is False
+        and isinstance(s.action, _LASTING)
+    ]
+    if short:
+        raise StepFailed(f"not landed: {', '.join(short)}. Look at it, then: pawl resume.")
+    kept = [n.name for n in state.nodes if n.cordoned_by == ctx.owner or marks.closed(n)]
+    if kept:
+        raise StepFailed(f"node {', '.join(kept)} still carries a mark of pawl.")
+    out = [b.name for b in state.balancer if b.admin != "ready"]
+    if out:
+        raise StepFailed(f"API server {', '.join(out)} is not back in the balancer.")
+    if broken := invariants.violations(state):
+        raise StepFailed(f"the cluster is not as it must be: {' '.join(broken)}")
+    if state.members:
+        await etcd_health.equal_hashes(ctx)
+    ctx.evidence("inventory-after", inventory(state))
+    return "every object runs what was planned, and everything taken was given back."

@@ -1,0 +1,110 @@
+"""Whatever pawl changed, it gives back: on success, on failure, and here on abort.
+
+What there is to give back is read from the cluster, where cordons and taints carry pawl's mark, and
+for the balancer from the run's own journal. A step that was cut in half is finished first.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from pawl.core import landed, marks
+from pawl.core.actions import (
+    FinishEmulation,
+    ReplaceEtcdMachine,
+    SwapApiServer,
+    SwapController,
+    SwapEtcdMember,
+    SwapKubeProxy,
+    SwapNode,
+)
+from pawl.core.errors import StepFailed, Temporary, Unreachable
+from pawl.core.model import ClusterState
+from pawl.core.plan import Plan, Step
+from pawl.core.progress import RunView
+from pawl.engine.context import Context
+from pawl.engine.executors import api_server, component, nodes, perform
+
+_COMPONENTS = {
+    SwapEtcdMember: "etcd",
+    SwapApiServer: "kube-apiserver",
+    FinishEmulation: "kube-apiserver",
+    SwapKubeProxy: "kube-proxy",
+    SwapNode: "kubelet",
+}
+
+
+async def everything(ctx: Context, plan: Plan, view: RunView) -> str:
+    """Give back cordons, taints and places in the balancer; a sentence on what was given back."""
+    told: list[str] = []
+    state = await ctx.look_everywhere()
+    for step_id in view.interrupted:
+        step = next((s for s in plan.steps if s.id == step_id), None)
+        if step is not None and _half_done(ctx, step, state):
+            told.append(await _finish(ctx, step))
+    state = await ctx.look_everywhere()
+    for node in state.nodes:
+        if node.cordoned_by == ctx.owner:
+            await nodes.give_back(ctx, node.name)
+            told.append(f"Uncordoned {node.name}.")
+        if marks.closed(node):
+            async with ctx.effect("untaint", node.name, on_host=False):
+                await ctx.tools.kube.untaint(node.name, marks.CLOSED.key)
+            told.append(f"Re-opened {node.name}.")
+    for host in _drained_by_us(ctx, plan, state):
+        await api_server.enter_balancer(ctx, host)
+        told.append(f"{host} serves behind the balancer again.")
+    return " ".join(told) or "There was nothing to give back."
+
+
+def _drained_by_us(ctx: Context, plan: Plan, state: ClusterState) -> list[str]:
+    ours = {
+        s.action.host for s in plan.steps if isinstance(s.action, SwapApiServer | FinishEmulation)
+    }
+    return [
+        b.host
+        for b in state.balancer
+        if b.admin != "ready"
+        and b.host in ours
+        and (server := state.api_server(b.host)) is not None
+        and server.ready
+    ]
+
+
+def _half_done(ctx: Context, step: Step, state: ClusterState) -> bool:
+    """Whether the step stopped or switched something and did not bring it back up."""
+    action = step.action
+    if isinstance(action, ReplaceEtcdMachine):
+        return landed.satisfied(action, state) is not True and not _serves(action.host, state)
+    if isinstance(action, SwapController):
+        name = action.component
+    elif type(action) in _COMPONENTS:
+        name = _COMPONENTS[type(action)]
+    else:
+        return False
+    where = getattr(action, "host", "") or nodes.host_of(
+        state.node(getattr(action, "node", "")), getattr(action, "node", "")
+    )
+    host = state.host(where)
+    if host is None or not host.reachable:
+        return True
+    return component.unit_state(ctx, host, name).active not in component.UP
+
+
+def _serves(host: str, state: ClusterState) -> bool:
+    member = state.member(host)
+    return member is not None and member.healthy
+
+
+async def _finish(ctx: Context, step: Step) -> str:
+    """Bring the half-done step to its safe end, or back to its safe beginning."""
+    ctx.step = replace(ctx.step, id=step.id)
+    for _ in range(3):
+        try:
+            await perform(step.action, ctx)
+            return f"{step.id} was half done and is finished."
+        except (Temporary, Unreachable):
+            await ctx.sleep(2.0)
+        except component.WentBack as error:
+            return f"{step.id} was half done: {error}"
+    raise StepFailed(f"{step.id} is half done and cannot be finished now; run pawl abort again.")

@@ -1,0 +1,67 @@
+"""One run's pen: stamps events with time, run and epoch, journals them, and tells who watches."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from pawl.core import progress
+from pawl.core.events import AnyEvent, Waiting
+from pawl.core.progress import RunView
+from pawl.engine.guard import Guard
+from pawl.ports.clock import Clock
+from pawl.ports.journal import Journal
+
+APPROVALS = ""
+"""The stream of approvals that name a plan and no run: they are given before there is one."""
+
+
+class Stamp(TypedDict):
+    at: float
+    run: str
+    epoch: int
+
+
+class Narrator:
+    """Watches a run. The base class is silent; `event` sees what is journalled, `passing` the
+    present reason of a wait, each time it is looked at."""
+
+    def event(self, event: AnyEvent) -> None:
+        return
+
+    def passing(self, step: str, why: str) -> None:
+        return
+
+
+class Record:
+    def __init__(
+        self, journal: Journal, clock: Clock, guard: Guard, run: str, narrator: Narrator
+    ) -> None:
+        self.run = run
+        self.narrator = narrator
+        self._journal = journal
+        self._clock = clock
+        self._guard = guard
+        self._waits: dict[str, str] = {}
+
+    def stamp(self) -> Stamp:
+        return Stamp(at=self._clock.now(), run=self.run, epoch=self._guard.epoch)
+
+    def append(self, event: AnyEvent) -> None:
+        """On disk first, then told."""
+        self._journal.append(event)
+        self.narrator.event(event)
+
+    def waiting(self, step: str, why: str) -> None:
+        """Journalled when the reason changes, shown each time."""
+        if self._waits.get(step) != why:
+            self._waits[step] = why
+            self.append(Waiting(step=step, why=why, **self.stamp()))
+        self.narrator.passing(step, why)
+
+    def view(self) -> RunView:
+        return view_of(self._journal, self.run)
+
+
+def view_of(journal: Journal, run: str) -> RunView:
+    """The run as the journal tells it now, with approvals that were given by digest alone."""
+    return progress.fold((*journal.events(APPROVALS), *journal.events(run)))

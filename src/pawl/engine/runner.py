@@ -1,0 +1,324 @@
+"""The one tick loop, and the only caller of executors.
+
+    lock file, Lease, epoch on every host
+    loop { observe -> decide -> perform -> journal }
+    give back
+
+`decide` is pure and sees fresh facts each time; the runner only does what it says. Whatever ends
+the process, the next one takes the lock, raises the epoch, reads the cluster and goes on: a step
+that was begun is begun again, and finds its work done or half done.
+
+How a step may fail, and what follows:
+  Temporary, Unreachable   looked at again here, a few times; then it counts as a failure, which
+                           `decide` retries within its budget
+  StepFailed               a definite answer: the run stops at once and says how to go on
+  Fenced                   somebody else owns the cluster: stop, touch nothing, give back nothing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup
+
+from pawl.core import invariants
+from pawl.core.config import PolicyConfig
+from pawl.core.decide import Done, Halt, Start, Wait, decide
+from pawl.core.errors import (
+    ArtifactError,
+    PawlError,
+    Refused,
+    StepFailed,
+    Temporary,
+    Unclassifiable,
+    Unreachable,
+)
+from pawl.core.events import RunEnded, RunStarted, StepDone, StepStarted
+from pawl.core.events import StepFailed as StepFailedEvent
+from pawl.core.model import ClusterState
+from pawl.core.plan import Plan, Step
+from pawl.core.progress import RunView
+from pawl.engine import giveback
+from pawl.engine.context import Context, Interrupted
+from pawl.engine.effects import EffectHook, Effects, NoHook
+from pawl.engine.executors import perform
+from pawl.engine.guard import Guard
+from pawl.engine.record import Narrator, Record, view_of
+from pawl.engine.tools import Tools
+from pawl.ports.lock import LocalLock, LockNote
+
+LOOK_AGAIN = 6
+"""Times that a step is looked at again after a lost answer, before that counts as a failure."""
+UNREACHABLE_DELAY = 2.0
+TICK = 1.0
+"""Seconds between two looks while a step runs or something is waited for."""
+FULL_EVERY = 15.0
+"""Seconds for which a full reading serves; in between only what matters to a start is re-read."""
+
+
+@dataclass
+class Stop:
+    """Set by a signal: stop at the next safe point, and why."""
+
+    why: str = ""
+
+    def ask(self, why: str) -> None:
+        self.why = self.why or why
+
+    def asked(self) -> str:
+        return self.why
+
+
+@dataclass
+class _Live:
+    """What runs now. `over` is set whenever a step ends."""
+
+    steps: dict[str, Step] = field(default_factory=dict)
+    over: anyio.Event = field(default_factory=anyio.Event)
+    fatal: BaseException | None = None
+    failed: str = ""
+
+
+class Runner:
+    """Runs one plan once: `run()` returns when the plan is done, or when it cannot go on."""
+
+    def __init__(
+        self,
+        *,
+        tools: Tools,
+        plan: Plan,
+        run: str,
+        holder: str,
+        known_dead: Callable[[str], bool],
+        lock: LocalLock,
+        hook: EffectHook | None = None,
+        narrator: Narrator | None = None,
+        stop: Stop | None = None,
+        wait_for_approval: bool = True,
+    ) -> None:
+        self.plan = plan
+        self.run_id = run
+        self._tools = tools
+        self._lock = lock
+        self._stop = stop or Stop()
+        self._wait_for_approval = wait_for_approval
+        self._guard = Guard(tools.lease, tools.hosts, tools.clock, holder, known_dead)
+        self._record = Record(tools.journal, tools.clock, self._guard, run, narrator or Narrator())
+        self._effects = Effects(self._guard, self._record, hook or NoHook())
+        self._live = _Live()
+        self._full_at = float("-inf")
+        self._touched: set[str] = set()
+
+    async def run(self) -> RunEnded:
+        """Raises `Refused` if another pawl holds the cluster, `Fenced` if one took it over."""
+        previous = self._lock.acquire()
+        try:
+            return await self._with_lock(previous)
+        finally:
+            self._lock.release()
+
+    async def _with_lock(self, previous: LockNote) -> RunEnded:
+        state = await self._observe_fully()
+        known = view_of(self._tools.journal, self.run_id)
+        at_least = max([previous.epoch, known.epoch, *(h.epoch for h in state.hosts)])
+        await self._guard.take([h.name for h in state.hosts if h.reachable], at_least, previous)
+        self._lock.note(
+            LockNote(holder=self._guard.holder, epoch=self._guard.epoch, run=self.run_id)
+        )
+        self._record.append(
+            RunStarted(
+                plan=self.plan.digest,
+                operator=self._guard.holder,
+                resumed=bool(known.run),
+                **self._record.stamp(),
+            )
+        )
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._guard.keep)
+                ended = await self._loop(group, state)
+                group.cancel_scope.cancel()
+        except BaseExceptionGroup as errors:
+            raise _innermost(errors) from errors
+        await self._guard.give_back()
+        return ended
+
+    async def _loop(self, group: TaskGroup, state: ClusterState) -> RunEnded:
+        while True:
+            if self._live.fatal is not None:
+                raise self._live.fatal
+            if self._guard.lost is not None:
+                raise self._guard.lost
+            self._live.over = anyio.Event()
+            view = self._record.view()
+            if not self._live.steps:
+                if self._stop.asked() and not view.aborted:
+                    return self._end("interrupted", self._stop.asked())
+                if self._live.failed:
+                    return self._end("failed", self._live.failed)
+            answer = decide(self.plan, view, state, self._tools.clock.now(), self._policy)
+            match answer:
+                case Done():
+                    return self._end("done", answer.why)
+                case Halt() if not self._live.steps:
+                    if answer.outcome == "aborted":
+                        return await self._abort(view, state, answer.why)
+                    return self._end(answer.outcome, answer.why)
+                case Start() if not self._stopping():
+                    self._begin(group, answer, view, state)
+                    state = await self._next_state(state)
+                    continue
+                case Wait() if self._only_approval(answer, view):
+                    return self._end("paused", answer.why)
+                case Wait() if answer.step not in self._live.steps:
+                    self._record.waiting(answer.step, answer.why)
+            await self._rest(answer)
+            state = await self._next_state(state)
+
+    @property
+    def _policy(self) -> PolicyConfig:
+        return self._tools.config.policy
+
+    def _only_approval(self, answer: Wait, view: RunView) -> bool:
+        """Nothing but a person's word is missing, and this run was told not to wait for it."""
+        return not self._wait_for_approval and not self._live.steps and answer.until is None
+
+    async def _rest(self, answer: object) -> None:
+        """Until a step ends, or it is time to look again."""
+        seconds = TICK
+        if isinstance(answer, Wait) and answer.until is not None:
+            seconds = min(TICK, max(0.1, answer.until - self._tools.clock.now()))
+        with anyio.move_on_after(seconds):
+            await self._live.over.wait()
+
+    def _stopping(self) -> str:
+        """Why no step shall begin and long ones shall end at a safe point; "" to go on."""
+        if self._stop.asked():
+            return self._stop.asked()
+        if self._live.failed:
+            return self._live.failed
+        view = self._record.view()
+        return view.paused or view.aborted
+
+    # -- observing ---------------------------------------------------------------------------------
+
+    async def _observe_fully(self) -> ClusterState:
+        state = await self._tools.observer.observe()
+        self._full_at = self._tools.clock.now()
+        self._touched.clear()
+        return state
+
+    async def _next_state(self, state: ClusterState) -> ClusterState:
+        """A full reading now and then; else what the steps touch, which is quicker by far."""
+        age = self._tools.clock.now() - self._full_at
+        if not 0 <= age < FULL_EVERY or not state.complete:
+            return await self._observe_fully()
+        self._touched |= {h for s in self._live.steps.values() for h in hosts_of(s)}
+        return await self._tools.observer.refresh(state, *sorted(self._touched))
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    def _begin(self, group: TaskGroup, start: Start, view: RunView, state: ClusterState) -> None:
+        step = start.step
+        self._record.append(
+            StepStarted(
+                step=step.id,
+                attempt=view.step(step.id).attempts + 1,
+                why=start.why,
+                **self._record.stamp(),
+            )
+        )
+        self._live.steps[step.id] = step
+        self._touched |= set(hosts_of(step))
+        fresh = not view.step(step.id).attempts
+        group.start_soon(self._perform, step, state, fresh)
+
+    async def _perform(self, step: Step, state: ClusterState, fresh: bool) -> None:
+        try:
+            note = await self._attempts(step, state, fresh)
+            self._record.append(StepDone(step=step.id, note=note, **self._record.stamp()))
+        except Interrupted:
+            return  # it stays begun: whoever goes on begins it again
+        except (Temporary, Unreachable) as error:
+            self._failed(step, str(error))
+        except (StepFailed, ArtifactError, Refused) as error:
+            self._live.failed = self._live.failed or f"{step.id}: {error}"
+            self._failed(step, str(error))
+        except PawlError as error:
+            self._live.fatal = error  # Fenced, or the journal is lost
+        finally:
+            self._full_at = float("-inf")
+            self._live.steps.pop(step.id, None)
+            self._live.over.set()
+
+    def _failed(self, step: Step, why: str) -> None:
+        try:
+            self._record.append(StepFailedEvent(step=step.id, why=why, **self._record.stamp()))
+        except PawlError as error:
+            self._live.fatal = error
+
+    async def _attempts(self, step: Step, state: ClusterState, fresh: bool) -> str:
+        """A lost answer means "unknown": look again, and find the work done or not."""
+        for turn in range(LOOK_AGAIN):
+            ctx = self._context(step, state)
+            try:
+                if fresh and turn == 0:
+                    self._assert_invariants(step, state)
+                return await perform(step.action, ctx)
+            except (Temporary, Unreachable) as error:
+                if turn == LOOK_AGAIN - 1 or self._guard.lost is not None:
+                    raise
+                delay = error.delay if isinstance(error, Temporary) else UNREACHABLE_DELAY
+                self._record.waiting(step.id, f"{error} Looking again.")
+                await self._tools.clock.sleep(delay)
+                state = await self._tools.observer.refresh(ctx.state, *hosts_of(step))
+        raise AssertionError("unreachable")
+
+    def _assert_invariants(self, step: Step, state: ClusterState) -> None:
+        """The second assertion, right before the effect: at its worst moment and at its end the
+        step must break nothing that is whole now."""
+        before = set(invariants.violations(state))
+        for moment in (invariants.during, invariants.after):
+            broken = set(invariants.violations(moment(step.action, state))) - before
+            others = [s for s in self._live.steps if s != step.id]
+            if broken and not others:
+                raise Unclassifiable(f"it would break an invariant: {' '.join(sorted(broken))}")
+
+    def _context(self, step: Step, state: ClusterState) -> Context:
+        return Context(
+            step=step,
+            plan=self.plan,
+            tools=self._tools,
+            effects=self._effects,
+            record=self._record,
+            state=state,
+            stopping=self._stopping,
+        )
+
+    # -- ends --------------------------------------------------------------------------------------
+
+    def _end(self, outcome: str, why: str) -> RunEnded:
+        ended = RunEnded(outcome=outcome, why=why, **self._record.stamp())
+        self._record.append(ended)
+        return ended
+
+    async def _abort(self, view: RunView, state: ClusterState, why: str) -> RunEnded:
+        """Give back what was taken. A step that was cut in half is finished first, because half a
+        swap is no state to leave a cluster in."""
+        step = Step(id="abort", phase="landed", action=self.plan.steps[-1].action)
+        kept = await giveback.everything(self._context(step, state), self.plan, view)
+        return self._end("aborted", f"{why} {kept}".strip())
+
+
+def hosts_of(step: Step) -> tuple[str, ...]:
+    """The machines and nodes that a step names: what must be read again around it."""
+    action = step.action
+    names = [getattr(action, name, "") for name in ("host", "machine", "node", "away_from")]
+    return tuple(n for n in (*names, *getattr(action, "nodes", ())) if n)
+
+
+def _innermost(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = errors.exceptions[0]
+    return _innermost(first) if isinstance(first, BaseExceptionGroup) else first
