@@ -127,7 +127,7 @@ class GoModules:
                 await go.run("mod", "verify")
             counter.total = listed.split().count("true")
             made = {name: into / _program_name(package) for name, package in packages.items()}
-            async with counter.watching(tuple(made.values())):
+            async with counter.watching(made):
                 await go.run(
                     *("build", "-mod=mod", "-v", "-trimpath", "-buildvcs=false"),
                     *("-ldflags", link_flags(request.project, request.version)),

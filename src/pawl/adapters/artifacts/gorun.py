@@ -123,7 +123,7 @@ class PackageCounter:
         self._clock = clock
         self._modules = 0
         self._compiled = 0
-        self._linked: set[Path] = set()
+        self._linked: set[str] = set()
         self._started: float | None = None
 
     def downloading(self, line: str) -> None:
@@ -146,7 +146,7 @@ class PackageCounter:
         return None
 
     @asynccontextmanager
-    async def watching(self, programs: tuple[Path, ...]) -> AsyncIterator[None]:
+    async def watching(self, programs: Mapping[str, Path]) -> AsyncIterator[None]:
         """While inside, names each program as it appears, and shows that linking goes on:
         go says nothing for the minute or more that it links."""
         async with anyio.create_task_group() as group:
@@ -157,19 +157,19 @@ class PackageCounter:
                 group.cancel_scope.cancel()
         self._appeared(programs)
 
-    async def _watch(self, programs: tuple[Path, ...]) -> None:
+    async def _watch(self, programs: Mapping[str, Path]) -> None:
         while True:
             await anyio.sleep(HEARTBEAT)
             self._appeared(programs)
             if self._compiled >= self.total:
                 self._say(f"{self._what}: linking, {len(self._linked)} of {len(programs)} done")
 
-    def _appeared(self, programs: tuple[Path, ...]) -> None:
-        for path in programs:
-            if path not in self._linked and path.is_file():
-                self._linked.add(path)
+    def _appeared(self, programs: Mapping[str, Path]) -> None:
+        for name, path in programs.items():
+            if name not in self._linked and path.is_file():
+                self._linked.add(name)
                 done = f"{len(self._linked)} of {len(programs)} programs"
-                self._report(ArtifactProgress(text=f"built {path.name} ({done})"))
+                self._report(ArtifactProgress(text=f"built {name} ({done})"))
 
     def _say(self, text: str, eta: float | None = None) -> None:
         self._report(
