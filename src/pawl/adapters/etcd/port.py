@@ -1,0 +1,131 @@
+"""The `Etcd` port: the few calls that change or compare something."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pawl.adapters.etcd.gateway import DowngradeAnswer, EtcdRefused, Gateway, MemberList, Range
+from pawl.adapters.etcd.members import client_url, host_of
+from pawl.adapters.etcd.snapshot import SnapshotWriter
+from pawl.core.config import HostConfig
+from pawl.core.errors import StepFailed, Temporary, Unreachable
+from pawl.ports.etcd import Hash, Snapshot
+
+SNAPSHOT_CHUNK_SECONDS = 30.0
+# etcd's own limit for one proposal is 7 s (5 s and two election timeouts).
+DOWNGRADE_SECONDS = 10.0
+
+
+class GatewayEtcd:
+    """`Etcd` over the JSON gateway. `hosts` gives the current hosts with the role etcd."""
+
+    def __init__(
+        self, gateway: Gateway, hosts: Callable[[], Sequence[HostConfig]], port: int
+    ) -> None:
+        self._gateway = gateway
+        self._hosts = hosts
+        self._port = port
+
+    def _url(self, name: str) -> str:
+        for host in self._hosts():
+            if host.name == name:
+                return client_url(host, self._port)
+        raise StepFailed(f"{name} is not a host with the role etcd")
+
+    async def move_leader(self, leader_host: str, to_host: str, timeout: float) -> None:
+        """The call goes to the leader's own endpoint; a transfer to a member that cannot take it
+        hangs until the deadline, so `timeout` should be short (5 s) and the leader read again."""
+        url = self._url(leader_host)
+        listing = await self._gateway.members(url)
+        for listed in listing.members:
+            host = host_of(listed, self._hosts())
+            if host and host.name == to_host:
+                break
+        else:
+            raise StepFailed(f"{to_host} is not a member of this etcd cluster")
+        try:
+            await self._gateway.call(
+                url,
+                "maintenance/transfer-leadership",
+                {"targetID": str(listed.id)},
+                Range,
+                timeout,
+            )
+        except EtcdRefused as error:
+            raise Temporary(
+                f"{leader_host} did not hand leadership to {to_host}: {error.text}", delay=1.0
+            ) from error
+
+    async def snapshot(self, host: str, directory: Path) -> Snapshot:
+        """The revision is read just before, so the snapshot holds at least that revision."""
+        url = self._url(host)
+        before = await self._gateway.read(url)
+        writer = SnapshotWriter(directory, f"etcd-{host}-{before.header.revision}.db")
+        try:
+            async with self._gateway.snapshot(url, SNAPSHOT_CHUNK_SECONDS) as chunks:
+                async for chunk in chunks:
+                    writer.write(chunk)
+            return writer.finish(host, before.header.revision)
+        finally:
+            writer.close()
+
+    async def hashes(self, revision: int = 0) -> tuple[Hash, ...]:
+        reachable = [h for h in self._hosts() if await self._answers(h)]
+        if not revision:
+            reads = await asyncio.gather(
+                *(self._gateway.status(client_url(h, self._port)) for h in reachable)
+            )
+            revision = min((r.header.revision for r in reads), default=0)
+        return tuple(await asyncio.gather(*(self._hash(h, revision) for h in reachable)))
+
+    async def _answers(self, host: HostConfig) -> bool:
+        try:
+            await self._gateway.read(client_url(host, self._port))
+        except (Unreachable, EtcdRefused):
+            return False
+        return True
+
+    async def _hash(self, host: HostConfig, revision: int) -> Hash:
+        try:
+            answer = await self._gateway.hash_kv(client_url(host, self._port), revision)
+        except EtcdRefused as error:
+            if error.status == 404:
+                raise StepFailed(
+                    f"etcd on {host.name} has no HashKV in its JSON gateway (it came with 3.5.10): "
+                    "compare with `etcdctl endpoint hashkv --cluster`, and patch it first"
+                ) from error
+            raise
+        return Hash(
+            host=host.name,
+            hash=answer.hash,
+            revision=revision,
+            compact_revision=answer.compact_revision,
+        )
+
+    async def downgrade(self, verb: str, minor: str = "") -> str:
+        if verb not in ("validate", "enable", "cancel"):
+            raise ValueError(verb)
+        url, _ = await self._any()
+        request = {"action": verb.upper(), "version": f"{minor}.0" if minor else ""}
+        try:
+            answer = await self._gateway.call(
+                url, "maintenance/downgrade", request, DowngradeAnswer
+            )
+        except EtcdRefused as error:
+            if "inflight" in error.text and verb == "cancel":
+                return "no downgrade is under way"
+            raise StepFailed(f"etcd refuses downgrade {verb} {minor}: {error.text}") from error
+        return f"downgrade {verb} {minor} accepted; cluster version {answer.version}".strip()
+
+    async def _any(self) -> tuple[str, MemberList]:
+        """The first endpoint that answers linearizably."""
+        reasons: list[str] = []
+        for host in self._hosts():
+            url = client_url(host, self._port)
+            try:
+                return url, await self._gateway.members(url)
+            except (Unreachable, EtcdRefused) as error:
+                reasons.append(str(error))
+        raise Unreachable("no etcd endpoint answers: " + "; ".join(reasons))
