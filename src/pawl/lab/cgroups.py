@@ -1,0 +1,111 @@
+"""A control group for each machine: the one authority on which processes belong to it.
+
+Each machine gets `pawl/LAB/MACHINE` in every mounted hierarchy before its supervisor starts, so all
+that ever runs in it is inside, whatever it forks and however its parents die. A process cannot
+leave, because nspawn gives the machine a cgroup namespace of its own. So `kill` finds everything
+without looking at names, and cannot hit another lab. Without it the machines would also share
+`/system.slice` and `/kubepods` of the host and remove each other's groups.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+def hierarchies(mounts: Path = Path("/proc/self/mountinfo")) -> list[Path]:
+    """Mount points of every cgroup hierarchy, v1 and v2."""
+    found: list[Path] = []
+    for line in mounts.read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        if right.split(" ", 1)[0] in ("cgroup", "cgroup2"):
+            path = Path(left.split(" ")[4])
+            if path not in found and path.is_relative_to(ROOT):
+                found.append(path)
+    return found
+
+
+def _inherit_cpuset(group: Path) -> None:
+    # cgroup v1: a new cpuset is empty and takes no process until cpus and mems are set.
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        here = group / name
+        if here.exists() and not here.read_text().strip():
+            here.write_text((group.parent / name).read_text())
+
+
+def create(lab: str, machine: str) -> list[Path]:
+    """Make the machine's group in each hierarchy; returns their `cgroup.procs` files."""
+    files = []
+    for hierarchy in hierarchies():
+        group = hierarchy
+        for part in ("pawl", lab, machine):
+            group = group / part
+            group.mkdir(exist_ok=True)
+            _inherit_cpuset(group)
+        files.append(group / "cgroup.procs")
+    return files
+
+
+def _groups(lab: str, machine: str | None) -> list[Path]:
+    tail = Path("pawl", lab, machine) if machine else Path("pawl", lab)
+    return [g for h in hierarchies() if (g := h / tail).is_dir()]
+
+
+def pids(lab: str, machine: str | None = None) -> set[int]:
+    """Every process of the machine, or of the whole lab, in any hierarchy."""
+    found: set[int] = set()
+    for group in _groups(lab, machine):
+        for directory, _, _ in os.walk(group):
+            try:
+                text = Path(directory, "cgroup.procs").read_text()
+            except OSError:
+                continue
+            found.update(int(p) for p in text.split())
+    found.discard(0)
+    return found
+
+
+def kill(lab: str, machine: str | None = None, timeout: float = 20.0) -> None:
+    """SIGKILL everything inside until nothing is left; TimeoutError names what would not die."""
+    deadline = time.monotonic() + timeout
+    while alive := pids(lab, machine):
+        for pid in alive:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes {sorted(alive)} of lab {lab} survive SIGKILL")
+        time.sleep(0.02)
+
+
+def remove(lab: str, machine: str | None = None) -> None:
+    """Remove the emptied groups, deepest first, and the parents when nobody else uses them."""
+    for group in _groups(lab, machine):
+        for directory, _, _ in os.walk(group, topdown=False):
+            _rmdir(Path(directory))
+        for parent in list(group.parents)[: 1 if machine is None else 2]:
+            if parent in hierarchies():
+                break
+            try:
+                parent.rmdir()
+            except OSError:
+                break
+
+
+def _rmdir(group: Path) -> None:
+    # The kernel answers EBUSY for some milliseconds after the last process is gone.
+    for attempt in range(100):
+        try:
+            group.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            if attempt == 99:
+                raise
+            time.sleep(0.02)

@@ -1,0 +1,98 @@
+"""Asking the lab's programs whether they serve, with verified TLS and the lab's own certificates."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from pawl.core.errors import PawlError
+from pawl.lab.pki import Pki
+from pawl.lab.spec import LabSpec, MachineSpec
+
+
+class NotReady(PawlError):
+    """Something of the lab does not become ready in time."""
+
+
+class Prober:
+    """Clients for etcd, the API servers and the load balancer of one lab."""
+
+    def __init__(self, lab: LabSpec, pki: Pki) -> None:
+        self.lab = lab
+        self._etcd = self._client(pki.directory, "etcd-ca", "pawl-etcd-client")
+        self._api = self._client(pki.directory, "ca", "admin")
+
+    @staticmethod
+    def _client(directory: Path, authority: str, name: str) -> httpx.Client:
+        context = ssl.create_default_context(cafile=str(directory / f"{authority}.crt"))
+        context.load_cert_chain(directory / f"{name}.crt", directory / f"{name}.key")
+        return httpx.Client(verify=context, timeout=5, trust_env=False)
+
+    def close(self) -> None:
+        self._etcd.close()
+        self._api.close()
+
+    def address(self, machine: MachineSpec) -> str:
+        return str(self.lab.network.address(machine.role, machine.slot))
+
+    def etcd_serves(self, machine: MachineSpec) -> bool:
+        """Healthy: it knows a leader and has no alarm."""
+        return self._says(
+            self._etcd, f"https://{self.address(machine)}:2379/health", '"health":"true"'
+        )
+
+    def api_ready(self, address: str) -> bool:
+        return self._says(self._api, f"https://{address}:6443/readyz", "ok")
+
+    def proxy_serves(self, machine: MachineSpec) -> bool:
+        return self._says(self._api, f"http://{self.address(machine)}:10256/healthz", "")
+
+    def serves(self, machine: MachineSpec) -> bool:
+        """Whether the machine does what its role is for."""
+        if machine.role == "etcd":
+            return self.etcd_serves(machine)
+        if machine.role == "worker":
+            return self.proxy_serves(machine)
+        return self.api_ready(self.address(machine))
+
+    @staticmethod
+    def _says(client: httpx.Client, url: str, expected: str) -> bool:
+        try:
+            answer = client.get(url)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == 200 and expected in answer.text.replace(" ", "")
+
+    def request(
+        self, address: str, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """One API request; PATCH is a server-side apply. Raises `NotReady` with the answer."""
+        headers = {}
+        if method == "PATCH":
+            headers["Content-Type"] = "application/apply-patch+yaml"
+        try:
+            answer = self._api.request(
+                method, f"https://{address}:6443{path}", json=body, headers=headers
+            )
+        except httpx.HTTPError as error:
+            raise NotReady(f"{method} {path} at {address}: {error}") from error
+        if answer.status_code >= 300:
+            raise NotReady(f"{method} {path} at {address}: {answer.text.strip()[:500]}")
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+def wait(
+    what: str, ready: Callable[[], bool], timeout: float, interval: float = 0.25
+) -> None:
+    """Return when `ready()` holds; `NotReady` says `what` was waited for."""
+    deadline = time.monotonic() + timeout
+    while not ready():
+        if time.monotonic() > deadline:
+            raise NotReady(f"{what} is not there after {timeout:.0f} s")
+        time.sleep(interval)
