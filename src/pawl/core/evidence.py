@@ -10,6 +10,7 @@ a second that was *not measured*, which a report must never show as "no errors".
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -234,7 +235,7 @@ def write_gaps(acks: Sequence[float], holes: Sequence[Interval] = ()) -> tuple[I
     prober itself says nothing about etcd.
     """
     ordered = sorted(acks)
-    gaps = [Interval(a, b) for a, b in zip(ordered, ordered[1:], strict=False)]
+    gaps = [Interval(a, b) for a, b in itertools.pairwise(ordered)]
     kept = [g for g in gaps if not any(h.start < g.end and g.start < h.end for h in holes)]
     return tuple(sorted(kept, key=lambda g: -g.seconds))
 
@@ -242,7 +243,7 @@ def write_gaps(acks: Sequence[float], holes: Sequence[Interval] = ()) -> tuple[I
 def down_intervals(
     seen: Sequence[MemberSeen], start: float, end: float
 ) -> dict[str, tuple[Interval, ...]]:
-    """For each host when it was down within [start, end]. A host never seen is not in the answer."""
+    """For each host when it was down within [start, end]. Hosts never seen are left out."""
     result: dict[str, list[Interval]] = {}
     since: dict[str, float | None] = {}
     for record in sorted(seen, key=lambda r: r.at):

@@ -60,8 +60,8 @@ def load(path: Path, endpoint: str) -> ApiAccess:
         raise ConfigError(
             str(path),
             [
-                "its user has neither a client certificate nor a token, and the prober runs no exec "
-                "plugin; give it a kubeconfig with a certificate of its own"
+                "its user has neither a client certificate nor a token, and the prober runs no "
+                "exec plugin; give it a kubeconfig with a certificate of its own"
             ],
         )
     url = urlsplit(endpoint if "//" in endpoint else f"https://{endpoint}")
