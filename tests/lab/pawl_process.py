@@ -49,8 +49,7 @@ class Pawl:
         self("plan", *words, "--out", str(out))
         plan = json.loads(out.read_text())
         digest = str(plan["digest"])
-        for name in {"plan", *(s["approval"] for s in plan["steps"] if s["approval"])}:
-            self("approve", digest, "--name", name)
+        self("approve", digest, "plan", *{s["approval"] for s in plan["steps"] if s["approval"]})
         return digest
 
 

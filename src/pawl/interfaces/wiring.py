@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
 
-
 from pawl.core.config import Config
 from pawl.core.errors import ConfigError
 from pawl.ports.artifacts import Artifacts
@@ -25,7 +24,6 @@ from pawl.ports.journal import Journal
 from pawl.ports.kube import Kube, Lease
 from pawl.ports.machines import Machines
 from pawl.ports.observer import Observer
-
 
 CONFIG_VARIABLE = "PAWL_CONFIG"
 DEFAULT_CONFIG = Path("pawl.yaml")

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -159,13 +159,9 @@ def _upgrade(
     )
     digest = json.loads(plan.read_text())["digest"]
     narrator.title("A person approves it (the demo does, on your behalf)")
-    _approve(narrator, config, digest, ("plan", "etcd-last-member", "control-plane-finish"))
+    approvals = ("plan", "etcd-last-member", "control-plane-finish")
+    narrator.run("approve", digest[:12], *approvals, "--config", config)
     narrator.title("The run, with the prober watching from outside")
     narrator.run("run", digest[:12], "--config", config)
     narrator.title("The proof")
     narrator.run("report", "--config", config, "--out", str(Path.cwd() / f"pawl-report-{name}"))
-
-
-def _approve(narrator: Narrator, config: str, digest: str, names: Sequence[str]) -> None:
-    for approval in names:
-        narrator.run("approve", digest[:12], "--name", approval, "--config", config)

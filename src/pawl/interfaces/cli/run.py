@@ -1,0 +1,361 @@
+"""The verbs of a run: approve, run, pause, resume, abort, runs.
+
+Another process is told through the journal: `pause` and `abort` write an event that the running
+pawl reads on its next tick, so they work over a second terminal and after a crash alike.
+"""
+
+from __future__ import annotations
+
+import getpass
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import anyio
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from pawl.core.errors import PawlError, Refused
+from pawl.core.events import Aborted, Approved, Paused, Resumed, RunEnded
+from pawl.core.plan import Plan, decode
+from pawl.core.progress import RunView
+from pawl.engine.identity import holder, known_dead
+from pawl.engine.record import APPROVALS, view_of
+from pawl.engine.runner import Runner, Stop
+from pawl.interfaces import wiring
+from pawl.interfaces.cli.live import duration, screen_for
+from pawl.interfaces.wiring import Session
+from pawl.ports.journal import Journal
+
+ConfigOption = Annotated[Path | None, Parameter(name=["--config", "-c"])]
+EXIT = {"done": 0, "paused": 1, "aborted": 2, "failed": 4, "interrupted": 130}
+"""Exit code of each outcome of a run."""
+ENDED = ("done", "aborted")
+
+
+def _who() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def _plan_named(journal: Journal, what: str) -> Plan:
+    """A plan by file or by digest (six digits of it are enough)."""
+    if Path(what).is_file():
+        try:
+            plan = decode(Path(what).read_bytes())
+        except ValueError as error:
+            raise PawlError(f"{what}: {error}") from error
+        journal.save_plan(plan)
+        return plan
+    try:
+        return journal.plan(what)
+    except KeyError:
+        known = ", ".join(d[:12] for d in journal.plans()[:5]) or "none"
+        raise PawlError(
+            f"no plan {what!r}: it is neither a file nor a digest in the journal "
+            f"(newest plans: {known}); make one with `pawl plan`"
+        ) from None
+
+
+def _new_run(plan: Plan) -> str:
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + f"-{plan.digest[:6]}"
+
+
+def _choose(journal: Journal, what: str) -> tuple[Plan, str]:
+    """The plan and run that WHAT means: a run, a plan, or nothing for what is unfinished."""
+    runs = journal.runs()
+    if what in runs:
+        return journal.plan(view_of(journal, what).plan), what
+    plan = _plan_named(journal, what) if what else _unfinished(journal, runs)
+    for run_id in runs:
+        view = view_of(journal, run_id)
+        if view.plan == plan.digest and view.outcome not in ENDED:
+            return plan, run_id
+    return plan, _new_run(plan)
+
+
+def _unfinished(journal: Journal, runs: tuple[str, ...]) -> Plan:
+    for run_id in runs:
+        view = view_of(journal, run_id)
+        if view.plan and view.outcome not in ENDED:
+            return journal.plan(view.plan)
+        break
+    approvals = view_of(journal, APPROVALS)
+    finished = {view_of(journal, r).plan for r in runs}
+    for digest in journal.plans():
+        if approvals.approved(digest, "plan") and digest not in finished:
+            return journal.plan(digest)
+    raise PawlError(
+        "nothing to run: no run is unfinished and no plan is approved; "
+        "make one with `pawl plan --to VERSION` and approve it with `pawl approve DIGEST`"
+    )
+
+
+def _latest(journal: Journal, run: str) -> str:
+    runs = journal.runs()
+    if run and run not in runs:
+        raise PawlError(f"no run {run!r}; `pawl runs` lists them")
+    if not runs:
+        raise PawlError("there is no run yet; start one with `pawl run`")
+    return run or runs[0]
+
+
+async def approve(digest: str, /, *names: str, by: str = "", config: ConfigOption = None) -> int:
+    """Approve a plan, or a point of no return in it, by the plan's digest.
+
+    Examples:
+        pawl approve 4f2a91c0                         # the plan itself
+        pawl approve 4f2a91c0 etcd-last-member        # a point of no return in it
+        pawl approve plan.json plan control-plane-finish --by "ana, change 1234"
+
+    Parameters
+    ----------
+    digest
+        The plan's digest (six digits are enough) or its file.
+    names
+        What is approved: `plan` if nothing is named, or the names of points of no return.
+    by
+        Who approves; by default the user of this shell.
+    config
+        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
+    """
+    async with wiring.open_session(config) as session:
+        plan = _plan_named(session.journal, digest)
+        known = ("plan", *dict.fromkeys(s.approval for s in plan.steps if s.approval))
+        for name in names or ("plan",):
+            if name not in known:
+                raise PawlError(f"this plan asks for no approval {name!r}; it has: {known}")
+            session.journal.append(
+                Approved(
+                    at=session.clock.now(),
+                    run=APPROVALS,
+                    digest=plan.digest,
+                    name=name,
+                    by=by or _who(),
+                )
+            )
+            print(f"approved {name} of plan {plan.digest[:12]} by {by or _who()}")
+    return 0
+
+
+async def run(
+    what: str = "",
+    /,
+    *,
+    wait: bool = True,
+    output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
+    config: ConfigOption = None,
+) -> int:
+    """Run an approved plan. Killed anywhere, run it again: it goes on where the cluster stands.
+
+    Ctrl-C stops at the next safe point and says how to go on; a second one stops at once.
+
+    Examples:
+        pawl run                      # go on with what is unfinished, or the approved plan
+        pawl run 4f2a91c0             # a plan by digest
+        pawl run plan.json --no-wait  # stop with exit code 1 where an approval is missing
+        pawl run -o json              # one event a line
+
+    Parameters
+    ----------
+    what
+        A plan's file or digest, or a run's id. Nothing means what is unfinished.
+    wait
+        Wait at a point of no return for its approval (`pawl approve` in another shell).
+    output
+        `table` for a live view (plain lines where there is no terminal), `json` for events.
+    config
+        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
+    """
+    async with wiring.open_session(config) as session:
+        plan, run_id = _choose(session.journal, what)
+        return await _drive(session, plan, run_id, wait, output)
+
+
+async def _drive(session: Session, plan: Plan, run_id: str, wait: bool, output: str) -> int:
+    journal = session.journal
+    done = set(view_of(journal, run_id).done)
+    screen = screen_for(output, plan, done)
+    stop = Stop()
+    runner = Runner(
+        tools=session,
+        plan=plan,
+        run=run_id,
+        holder=holder(),
+        known_dead=known_dead,
+        lock=session.lock,
+        narrator=screen,
+        stop=stop,
+        wait_for_approval=wait,
+    )
+    ended: RunEnded | None = None
+    screen.open()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_on_signals, stop, group.cancel_scope)
+            ended = await runner.run()
+            group.cancel_scope.cancel()
+    finally:
+        screen.close()
+    return _say_end(ended, run_id, output)
+
+
+async def _on_signals(stop: Stop, scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            if stop.asked():
+                scope.cancel()
+                return
+            stop.ask(f"{signal.Signals(number).name} was received.")
+            print(
+                "stopping at the next safe point; once more stops at once (also safe)",
+                file=sys.stderr,
+            )
+
+
+def _say_end(ended: RunEnded | None, run_id: str, output: str) -> int:
+    if ended is None:
+        print(f"stopped at once; go on with: pawl run {run_id}", file=sys.stderr)
+        return 130
+    if output != "json":
+        print(f"{ended.outcome}: {ended.why}")
+    if ended.outcome not in ENDED:
+        print(f"go on with: pawl run {run_id}", file=sys.stderr)
+    return EXIT.get(ended.outcome, 4)
+
+
+async def pause(run: str = "", /, *, why: str = "", config: ConfigOption = None) -> int:
+    """Pause a run at its next safe point. What runs is finished; nothing new begins.
+
+    Examples:
+        pawl pause
+        pawl pause 20261124-002530-4f2a91 --why "incident in payments"
+
+    Parameters
+    ----------
+    run
+        The run's id; by default the newest.
+    why
+        The reason, kept in the journal and the report.
+    config
+        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
+    """
+    async with wiring.open_session(config) as session:
+        run_id = _latest(session.journal, run)
+        why = why or "A person asked for it."
+        session.journal.append(Paused(at=session.clock.now(), run=run_id, why=why, by=_who()))
+        print(f"{run_id} pauses at its next safe point; go on with: pawl resume")
+    return 0
+
+
+async def resume(
+    run: str = "",
+    /,
+    *,
+    output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
+    config: ConfigOption = None,
+) -> int:
+    """Lift a pause (or a failure that was mended) and go on, with a full budget of attempts.
+
+    Examples:
+        pawl resume
+        pawl resume 20261124-002530-4f2a91
+
+    Parameters
+    ----------
+    run
+        The run's id; by default the newest.
+    output
+        As in `pawl run`.
+    config
+        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
+    """
+    async with wiring.open_session(config) as session:
+        run_id = _latest(session.journal, run)
+        session.journal.append(Resumed(at=session.clock.now(), run=run_id, by=_who()))
+        plan = session.journal.plan(view_of(session.journal, run_id).plan)
+        return await _drive(session, plan, run_id, True, output)
+
+
+async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None) -> int:
+    """End a run for good and give back what it took: cordons, taints, places in the balancer.
+
+    It does not undo what has landed; `pawl rollback` does that, as far as an exit is open.
+
+    Examples:
+        pawl abort --why "wrong window"
+
+    Parameters
+    ----------
+    run
+        The run's id; by default the newest.
+    why
+        The reason, kept in the journal and the report.
+    config
+        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
+    """
+    async with wiring.open_session(config) as session:
+        run_id = _latest(session.journal, run)
+        view = view_of(session.journal, run_id)
+        if view.outcome in ENDED:
+            raise Refused([f"{run_id} has ended already ({view.outcome})"])
+        why = why or "A person asked for it."
+        session.journal.append(Aborted(at=session.clock.now(), run=run_id, why=why, by=_who()))
+        plan = session.journal.plan(view.plan)
+        try:
+            await _drive(session, plan, run_id, False, "table")
+        except Refused as error:
+            # Another pawl runs it: it reads the journal and ends by itself.
+            print(f"{run_id} is being ended by the pawl that runs it ({error})")
+            return 0
+    return 0
+
+
+async def runs(
+    *,
+    output: Annotated[
+        Literal["table", "json", "yaml"], Parameter(name=["--output", "-o"])
+    ] = "table",
+    config: ConfigOption = None,
+) -> int:
+    """List runs, newest first, and how they stand.
+
+    Examples:
+        pawl runs
+        pawl runs -o json
+
+    Parameters
+    ----------
+    output
+        `table`, `json` or `yaml`.
+    config
+        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
+    """
+    async with wiring.open_session(config) as session:
+        views = [view_of(session.journal, r) for r in session.journal.runs()]
+    if output == "json":
+        print(msgspec.json.format(msgspec.json.encode(views), indent=2).decode())
+    elif output == "yaml":
+        print(msgspec.yaml.encode(views).decode(), end="")
+    else:
+        Console().print(_table(views))
+    return 0
+
+
+def _table(views: list[RunView]) -> Table:
+    table = Table("run", "plan", "began (UTC)", "took", "steps done", "stands", box=None)
+    for view in views:
+        began = view.started_at or 0.0
+        table.add_row(
+            view.run,
+            view.plan[:12],
+            time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(began)),
+            duration((view.ended_at or began) - began) if view.ended_at else "",
+            str(len(view.done)),
+            f"{view.outcome or 'running, or cut off'} {view.outcome_why}".strip(),
+        )
+    return table
