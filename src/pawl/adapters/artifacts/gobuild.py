@@ -41,6 +41,10 @@ MAX_CACHE = 12 << 30
 """Bytes above which kept private caches are emptied before another build."""
 
 
+_UNVERIFIED = ("SECURITY ERROR", "checksum mismatch", "has been modified")
+"""What go says when a module is not what go.sum or the checksum database knows."""
+
+
 class _Download(msgspec.Struct, rename="pascal"):
     """What `go mod download -json` prints for each module."""
 
@@ -53,7 +57,9 @@ class _Download(msgspec.Struct, rename="pascal"):
 class GoModules:
     name = "build"
 
-    def __init__(self, cache_root: Path, *, go_cache: str = "", keep: bool = False) -> None:
+    def __init__(
+        self, cache_root: Path, *, go_cache: str = "", keep: bool = False, go: str = "go"
+    ) -> None:
         """`go_cache`: "" for private caches, "default" for the machine's own (`go env`), or a
         directory whose `mod` and `build` are used; only private ones are ever removed. `keep`
         leaves them for another build soon after; the caller then calls `clean`."""
@@ -61,13 +67,14 @@ class GoModules:
         self._lock = FileLock(cache_root / "build.lock")
         self._go_cache = go_cache
         self._keep = keep
+        self._go = go
 
     @property
     def place(self) -> str:
         return "Go modules"
 
     async def provide(self, request: Request, into: Path, report: Report) -> Provided:
-        if shutil.which("go") is None:
+        if shutil.which(self._go) is None:
             raise GivesWay("there is no `go` in PATH")
         if request.platform != Platform.here():
             raise GivesWay(f"pawl builds for this machine only, not for {request.platform}")
@@ -104,7 +111,7 @@ class GoModules:
         work = self._root / "work"
         remove_tree(work)
         work.mkdir(parents=True)
-        go = Go(work, self._environment())
+        go = Go(self._go, work, self._environment())
         try:
             await self._must_verify(go)
             upstream, sums = await self._upstream(go, request, report)
@@ -136,6 +143,11 @@ class GoModules:
                     line=counter.compiled,
                 )
         except GoFailed as error:
+            if any(sign in str(error) for sign in _UNVERIFIED):
+                raise ArtifactError(
+                    f"Go refused what it got for {request}: {error}. No other source was asked: "
+                    "find out who changed it (a module proxy, a shared module cache)."
+                ) from error
             raise GivesWay(f"the build failed: {error}") from error
         finally:
             remove_tree(work)
@@ -153,7 +165,7 @@ class GoModules:
         sums: list[str] = []
         for item in _json_stream(out):
             if item.error or not item.go_mod:
-                raise GivesWay(f"module {item.path} v{request.version}: {item.error.strip()}")
+                raise GoFailed(f"module {item.path} v{request.version}: {item.error.strip()}")
             texts[item.path] = await anyio.Path(item.go_mod).read_text()
             sum_file = anyio.Path(item.dir, "go.sum")
             if await sum_file.is_file():
@@ -171,7 +183,7 @@ class GoModules:
             if not go_at_least(have, need):
                 raise GivesWay(
                     f"{request.project} {request.version} needs Go {need} or newer, and "
-                    f"{shutil.which('go')} is {have or 'unknown'}: install Go {need}"
+                    f"{shutil.which(self._go)} is {have or 'unknown'}: install Go {need}"
                 )
 
     async def _must_verify(self, go: Go) -> None:

@@ -39,7 +39,8 @@ def _ignore(_: str) -> None:
 class Go:
     """The go command in one directory with one environment."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, program: str, directory: Path, environment: Mapping[str, str]) -> None:
+        self._program = program
         self._directory = directory
         self._environment = dict(environment)
 
@@ -52,7 +53,7 @@ class Go:
         Raises GoFailed, except when `may_fail` and there is output to judge by.
         """
         process = await anyio.open_process(
-            ["go", *arguments],
+            [self._program, *arguments],
             cwd=self._directory,
             env=self._environment,
             stdin=subprocess.DEVNULL,

@@ -126,12 +126,13 @@ class Resolver:
                     return await self._from_cache(request, progress)
                 except GivesWay:
                     pass
-            into = await anyio.to_thread.run_sync(self._cache.staging)
+            into = self._cache.staging()
             try:
                 provided = await source.provide(request, into, progress)
                 served = await self._admit(source, request, provided)
             finally:
-                await anyio.to_thread.run_sync(remove_tree, into)
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(remove_tree, into)
         finally:
             lock.release()
         _say_served(tuple(served), request, f"{source.name} ({source.place})", progress)
