@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,6 +62,8 @@ class Lab:
         self.dir = LabDir(root or default_root(), name)
         self.pki = Pki(self.dir.pki)
         self._fetch, self._cache, self._say = fetch, cache, say
+        self._layers: dict[tuple[tuple[str, str], ...], Path] = {}
+        self._layers_lock = threading.Lock()
 
     # -- reading
 
@@ -108,7 +111,7 @@ class Lab:
             progress = Progress(self._say)
             progress.enter("image", f"lab {lab.name}, Kubernetes {lab.versions['kubernetes']}")
             self._identities(lab)
-            image.build(self._cache, lab.versions, self._artifacts(lab.versions), self._archive())
+            self._layer(lab.versions)
             network.ensure_bridge(lab.name, lab.network)
             machines = self._settle(lab)
             progress.enter("boot", f"{len(machines)} machines")
@@ -166,21 +169,24 @@ class Lab:
         write(self.dir.ssh / "known_hosts", "".join(lines))
         config.save(lab, self.dir, machines)
 
-    def _artifacts(self, versions: Mapping[str, str]) -> dict[str, Artifact]:
-        return {product: self._fetch(product, version) for product, version in versions.items()}
-
-    def _archive(self) -> Path:
-        self._cache.mkdir(parents=True, exist_ok=True)
-        return archive.ensure(self._cache)
+    def _layer(self, versions: Mapping[str, str]) -> Path:
+        """The image with `versions`. Verified once in this process, not once a machine."""
+        key = tuple(sorted(versions.items()))
+        with self._layers_lock:
+            if key not in self._layers:
+                self._cache.mkdir(parents=True, exist_ok=True)
+                artifacts = {product: self._fetch(product, version) for product, version in key}
+                self._layers[key] = image.build(
+                    self._cache, versions, artifacts, archive.ensure(self._cache)
+                )
+            return self._layers[key]
 
     def _boot(self, machine: LabMachine) -> None:
         """Write the machine's first-boot configuration if that was not completed, and start it."""
         if machine.running():
             return
         spec = machine.dir.read()
-        layer = image.build(
-            self._cache, spec.versions, self._artifacts(spec.versions), self._archive()
-        )
+        layer = self._layer(spec.versions)
         written = machine.dir.path / "written"
         if not written.exists() or written.read_text() != spec.identity:
             machine.kill()
@@ -196,9 +202,7 @@ class Lab:
             write(written, spec.identity)
         machine.boot(layer)
 
-    def _await_ready(
-        self, lab: LabSpec, machines: list[MachineSpec], progress: Progress
-    ) -> None:
+    def _await_ready(self, lab: LabSpec, machines: list[MachineSpec], progress: Progress) -> None:
         prober = Prober(lab, self.pki)
         try:
             etcd = [m for m in machines if m.has_etcd]
@@ -250,9 +254,14 @@ class Lab:
 
     def _apply(self, prober: Prober, address: str, items: Iterable[workloads.Object]) -> None:
         for item in items:
+            complaint: list[str] = []
             path = workloads.place(item) + "?fieldManager=pawl-lab&force=true"
 
-            def applied(path: str = path, item: workloads.Object = item) -> bool:
+            def applied(
+                path: str = path,
+                item: workloads.Object = item,
+                complaint: list[str] = complaint,
+            ) -> bool:
                 try:
                     prober.request(address, "PATCH", path, item)
                 except NotReady as error:
@@ -260,7 +269,6 @@ class Lab:
                     return False
                 return True
 
-            complaint: list[str] = []
             try:
                 wait(f"{item['kind']} {item['metadata']['name']}", applied, 60)
             except NotReady as error:
@@ -327,8 +335,13 @@ class Lab:
         *,
         versions: Mapping[str, str] | None = None,
         flags: Mapping[str, tuple[str, ...]] | None = None,
+        blank_disk: bool = False,
     ) -> LabMachine:
-        """Throw the machine away and make it anew: same name, address and data disks."""
+        """Throw the machine away and make it anew: same name, address and data disks.
+
+        With `blank_disk` the data disk is lost too, as when a volume was not attached again: such
+        an etcd refuses to start.
+        """
         with self.dir.locked(alone=False):
             machine = self.machine(name)
             with flock(machine.dir.path / ".lock"):
@@ -340,11 +353,11 @@ class Lab:
                     identity=new_identity(),
                 )
                 # The image is made first: a missing artefact must not cost the machine.
-                image.build(
-                    self._cache, new.versions, self._artifacts(new.versions), self._archive()
-                )
+                self._layer(new.versions)
                 machine.shutdown()
                 machine.dir.save(new)
+                if blank_disk:
+                    shutil.rmtree(machine.dir.disks, ignore_errors=True)
                 self._boot(machine)
             machine.wait_ssh()
         return machine

@@ -55,24 +55,63 @@ _HIDDEN_DEEP = (
 # Services of the host that have no business in a machine. udev, sysctl and modules would reach
 # through the writable /sys and /proc/sys to the host itself.
 _MASKED = (
-    "apparmor.service apt-daily.service apt-daily.timer apt-daily-upgrade.service "
-    "apt-daily-upgrade.timer console-getty.service cron.service dbus-org.freedesktop.login1.service "
-    "dev-hugepages.mount dev-mqueue.mount dpkg-db-backup.timer e2scrub_all.timer "
-    "e2scrub_reap.service fstrim.timer getty.target kmod-static-nodes.service "
-    "ldconfig.service logrotate.timer man-db.timer networking.service postgresql.service "
-    "proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount redis-server.service "
-    "redis.service rsyslog.service sys-fs-fuse-connections.mount sys-kernel-config.mount "
-    "sys-kernel-debug.mount sys-kernel-tracing.mount systemd-binfmt.service "
-    "systemd-firstboot.service systemd-hwdb-update.service systemd-journal-catalog-update.service "
-    "systemd-logind.service systemd-machine-id-commit.service systemd-modules-load.service "
-    "systemd-networkd.service systemd-networkd.socket systemd-pstore.service "
-    "systemd-random-seed.service systemd-remount-fs.service systemd-resolved.service "
-    "systemd-sysctl.service systemd-sysusers.service systemd-timesyncd.service "
-    "systemd-tmpfiles-clean.timer systemd-tmpfiles-setup-dev.service systemd-udev-trigger.service "
-    "systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket "
-    "systemd-update-done.service systemd-update-utmp.service systemd-update-utmp-runlevel.service "
-    "systemd-user-sessions.service"
-).split()
+    "apparmor.service",
+    "apt-daily.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.service",
+    "apt-daily-upgrade.timer",
+    "console-getty.service",
+    "cron.service",
+    "dbus-org.freedesktop.login1.service",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty.target",
+    "kmod-static-nodes.service",
+    "ldconfig.service",
+    "logrotate.timer",
+    "man-db.timer",
+    "networking.service",
+    "postgresql.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "proc-sys-fs-binfmt_misc.mount",
+    "redis-server.service",
+    "redis.service",
+    "rsyslog.service",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-binfmt.service",
+    "systemd-firstboot.service",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-logind.service",
+    "systemd-machine-id-commit.service",
+    "systemd-modules-load.service",
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+    "systemd-pstore.service",
+    "systemd-random-seed.service",
+    "systemd-remount-fs.service",
+    "systemd-resolved.service",
+    "systemd-sysctl.service",
+    "systemd-sysusers.service",
+    "systemd-timesyncd.service",
+    "systemd-tmpfiles-clean.timer",
+    "systemd-tmpfiles-setup-dev.service",
+    "systemd-udev-trigger.service",
+    "systemd-udevd.service",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+    "systemd-update-done.service",
+    "systemd-update-utmp.service",
+    "systemd-update-utmp-runlevel.service",
+    "systemd-user-sessions.service",
+)
 
 
 def build(

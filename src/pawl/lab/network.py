@@ -77,8 +77,10 @@ def ensure_interface(lab: str, network: Network, machine: MachineSpec) -> Path:
     run(["ip", "link", "set", cable, "master", network.bridge, "up"])
     # Settings of the namespace, not of the host: forwarding for pods, and addresses at once.
     run(
-        ["nsenter", f"--net={path}", "sysctl", "-qw", "net.ipv4.ip_forward=1"]
-        + ["net.ipv6.conf.all.disable_ipv6=1"]
+        [
+            *("nsenter", f"--net={path}", "sysctl", "-qw"),
+            *("net.ipv4.ip_forward=1", "net.ipv6.conf.all.disable_ipv6=1"),
+        ]
     )
     batch = [
         "link set lo up",

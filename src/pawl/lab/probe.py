@@ -1,4 +1,4 @@
-"""Asking the lab's programs whether they serve, with verified TLS and the lab's own certificates."""
+"""Asking the lab's programs whether they serve, with verified TLS and its own certificates."""
 
 from __future__ import annotations
 
@@ -87,9 +87,7 @@ class Prober:
         return found
 
 
-def wait(
-    what: str, ready: Callable[[], bool], timeout: float, interval: float = 0.25
-) -> None:
+def wait(what: str, ready: Callable[[], bool], timeout: float, interval: float = 0.25) -> None:
     """Return when `ready()` holds; `NotReady` says `what` was waited for."""
     deadline = time.monotonic() + timeout
     while not ready():

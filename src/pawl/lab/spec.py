@@ -61,7 +61,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
             "control-plane": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
             "worker": ("kubelet", "kube-proxy"),
         }.get(self.role, ())
-        found = {c: self.versions["kubernetes"] for c in kubernetes}
+        found = dict.fromkeys(kubernetes, self.versions["kubernetes"])
         if self.has_etcd:
             found["etcd"] = self.versions["etcd"]
         return found
@@ -89,7 +89,9 @@ class LabSpec(msgspec.Struct, frozen=True, kw_only=True):
         """The machines of a fresh lab, in boot order."""
         stacked = self.topology == "stacked"
 
-        def make(role: LabRole, stem: str, count: int, state: str = "existing") -> list[MachineSpec]:
+        def make(
+            role: LabRole, stem: str, count: int, state: str = "existing"
+        ) -> list[MachineSpec]:
             return [
                 MachineSpec(
                     name=stem if role == "load-balancer" else f"{stem}-{n + 1}",

@@ -75,7 +75,7 @@ def render(seed: Seed, files: Files) -> None:
         text += f"    timeout http-keep-alive 60s\n    default_backend {name}\n"
         text += f"\nbackend {name}\n    mode http\n    balance roundrobin\n    timeout server 30s\n"
         text += "    retry-on conn-failure empty-response\n    option httpchk GET /healthz\n"
-        text += f"    default-server check port 10256 inter 500ms downinter 3s fall 2 rise 1\n"
+        text += "    default-server check port 10256 inter 500ms downinter 3s fall 2 rise 1\n"
         for slot in range(MAX_WORKERS):
             address = seed.lab.network.address("worker", slot)
             text += f"    server node-{slot + 1} {address}:{port}\n"

@@ -29,9 +29,7 @@ def render(seed: Seed, files: Files) -> None:
     pki = "/etc/kubernetes/pki"
     files[f"{pki}/ca.crt"] = File(seed.pki.ca("ca"))
     files.text("/etc/containerd/config.toml", _CONTAINERD)
-    files.text(
-        "/etc/crictl.yaml", "runtime-endpoint: unix:///run/containerd/containerd.sock\n"
-    )
+    files.text("/etc/crictl.yaml", "runtime-endpoint: unix:///run/containerd/containerd.sock\n")
     files.text("/etc/cni/net.d/10-lab.conflist", json.dumps(_cni(seed), indent=1))
     node_user = f"system:node:{name}"
     files.text(

@@ -1,0 +1,381 @@
+"""`pawl lab`: a real cluster of VM-like machines on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any, Literal
+
+import anyio
+import msgspec
+import yaml
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from pawl.adapters.artifacts.factory import artifact_store, cache_home
+from pawl.core.config import ArtifactsConfig
+from pawl.core.errors import ConfigError, Refused
+from pawl.interfaces.cli.artifact_progress import ProgressLines
+from pawl.lab import load as traffic
+from pawl.lab.addressing import capacity
+from pawl.lab.cluster import Lab
+from pawl.lab.spec import LabRole, LabSpec, Topology
+from pawl.lab.store import default_root, labs
+from pawl.lab.versions import resolve
+from pawl.ports.artifacts import Artifact
+
+Output = Literal["table", "json", "yaml"]
+OutputOption = Annotated[Output, Parameter(name=["--output", "-o"], help="How to print it")]
+Name = Annotated[str, Parameter(name="--name", help="Which lab")]
+
+DEFAULT = "lab"
+
+app = App(
+    name="lab",
+    help=(
+        "A real cluster on this machine: systemd hosts with real etcd, Kubernetes, containerd and "
+        "HAProxy, each with its own SSH server, address and disks. Needs root."
+    ),
+)
+machine = App(name="machine", help="Single machines of a lab.")
+app.command(machine)
+
+
+def open_lab(name: str) -> Lab:
+    """The lab with the artefact resolver behind it. PAWL_LAB_ARTIFACTS is looked into first."""
+    store = artifact_store(ArtifactsConfig(local=os.environ.get("PAWL_LAB_ARTIFACTS", "")))
+
+    def fetch(product: str, version: str) -> Artifact:
+        async def get() -> Artifact:
+            with ProgressLines() as report:
+                return await store.resolver.fetch(product, version, progress=report)
+
+        return anyio.run(get)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    return Lab(name, fetch=fetch, cache=cache_home() / "lab", say=say)
+
+
+def _print(rows: list[dict[str, Any]], output: Output) -> None:
+    if output == "json":
+        print(msgspec.json.format(msgspec.json.encode(rows)).decode())
+    elif output == "yaml":
+        print(yaml.safe_dump(rows, sort_keys=False), end="")
+    else:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in rows[0] if rows else ():
+            table.add_column(column.replace("_", " ").upper(), no_wrap=True)
+        for row in rows:
+            table.add_row(*(_cell(v) for v in row.values()))
+        Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return " ".join(f"{k}={v}" for k, v in value.items())
+    return str(value)
+
+
+@app.command
+def up(
+    *,
+    name: Name = DEFAULT,
+    kubernetes: Annotated[str, Parameter(help="Minor or exact version")] = "1.36",
+    etcd: Annotated[str, Parameter(help="Minor or exact version")] = "3.5",
+    topology: Annotated[Topology, Parameter(help="etcd on own machines, or stacked")] = "external",
+    control_planes: int = 3,
+    etcd_members: Annotated[int, Parameter(help="External topology only")] = 3,
+    workers: int = 3,
+    encryption: Annotated[bool, Parameter(help="Encrypt Secrets at rest", negative=())] = False,
+) -> None:
+    """Raise a lab; after an interruption, or with a broken machine, mend it.
+
+    A lab that exists keeps what it was made with.
+
+    Examples:
+
+        pawl lab up
+        pawl lab up --name small --control-planes 1 --etcd-members 1 --workers 1
+        pawl lab up --name stacked --topology stacked --kubernetes 1.37 --etcd 3.6
+    """
+    problems = [
+        f"--{option} {given}: must be from {least} to {capacity(role)}"
+        for option, given, least, role in (
+            ("control-planes", control_planes, 1, "control-plane"),
+            ("etcd-members", etcd_members, 1, "etcd"),
+            ("workers", workers, 0, "worker"),
+        )
+        if not least <= given <= capacity(role)
+    ]
+    if problems:
+        raise ConfigError("pawl lab up", problems)
+    wanted = LabSpec(
+        name=name,
+        index=0,
+        versions={
+            "kubernetes": resolve("kubernetes", kubernetes),
+            "etcd": resolve("etcd", etcd),
+        },
+        topology=topology,
+        control_planes=control_planes,
+        etcd_members=etcd_members,
+        workers=workers,
+        encryption=encryption,
+    )
+    open_lab(name).up(wanted)
+
+
+@app.command
+def down(*, name: Name = DEFAULT) -> None:
+    """Take a lab down: no process, namespace, mount or file of it stays.
+
+    Examples:
+
+        pawl lab down --name small
+    """
+    open_lab(name).down()
+
+
+@app.command(name="list")
+def list_(*, output: OutputOption = "table") -> None:
+    """All labs of this machine.
+
+    Examples:
+
+        pawl lab list -o json
+    """
+    rows = []
+    for name in labs(default_root()):
+        spec = open_lab(name).spec
+        rows.append(
+            {
+                "name": name,
+                "topology": spec.topology,
+                "versions": spec.versions,
+                "hosts": str(spec.network.hosts),
+            }
+        )
+    _print(rows, output)
+
+
+@app.command
+def status(*, name: Name = DEFAULT, output: OutputOption = "table") -> int:
+    """Every machine: does it run, does it serve. Exit code 1 if one does not.
+
+    Versions are those of the machine's image; what really runs is told by `pawl status`.
+
+    Examples:
+
+        pawl lab status --name small -o json
+    """
+    found = open_lab(name).status()
+    _print([msgspec.to_builtins(m) for m in found], output)
+    return 0 if all(m.serving for m in found) else 1
+
+
+@app.command
+def config(*, name: Name = DEFAULT) -> None:
+    """Print the path of the lab's pawl.yaml.
+
+    Examples:
+
+        pawl status --config "$(pawl lab config)"
+    """
+    lab = open_lab(name)
+    lab.dir.read()
+    print(lab.dir.config)
+
+
+@app.command
+def kubeconfig(*, name: Name = DEFAULT) -> None:
+    """Print the path of the administrator's kubeconfig, which goes through the load balancer.
+
+    Examples:
+
+        kubectl --kubeconfig "$(pawl lab kubeconfig)" get nodes
+    """
+    lab = open_lab(name)
+    lab.dir.read()
+    print(lab.dir.kubeconfig)
+
+
+@app.command
+def ssh(
+    host: str,
+    /,
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    name: Name = DEFAULT,
+) -> None:
+    """Log in to a machine, or run a command there.
+
+    Examples:
+
+        pawl lab ssh etcd-1
+        pawl lab ssh --name small worker-1 -- journalctl -u kubelet -n 20
+    """
+    lab = open_lab(name)
+    address = lab.machine(host).address()
+    words = ["ssh", "-i", str(lab.dir.ssh / "id_ed25519")]
+    words += ["-o", f"UserKnownHostsFile={lab.dir.ssh / 'known_hosts'}", "-o", "LogLevel=ERROR"]
+    words += ["-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", f"root@{address}"]
+    os.execvp("ssh", [*words, "--", *command] if command else words)
+
+
+@app.command
+def load(
+    *,
+    name: Name = DEFAULT,
+    rate: Annotated[int, Parameter(help="Requests a second and workload, at most 200")] = 20,
+    seconds: float = 10.0,
+    output: OutputOption = "table",
+) -> int:
+    """Send bounded traffic to the workloads. Exit code 1 if a request failed.
+
+    Examples:
+
+        pawl lab load --rate 50 --seconds 30
+    """
+    found = anyio.run(lambda: traffic.send(open_lab(name).spec, rate=rate, seconds=seconds))
+    _print([msgspec.to_builtins(t) for t in found], output)
+    return 1 if any(t.failed for t in found) else 0
+
+
+def _image(
+    kubernetes: str | None, etcd: str | None, flag: tuple[str, ...] | None
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]] | None]:
+    versions = {
+        product: resolve(product, asked)
+        for product, asked in (("kubernetes", kubernetes), ("etcd", etcd))
+        if asked
+    }
+    if flag is None:
+        return versions, None
+    flags: dict[str, tuple[str, ...]] = {}
+    for entry in flag:
+        component, found, text = entry.partition(":")
+        if not found or not text.startswith("--") or " " in text:
+            raise ConfigError("--flag", [f"{entry!r} is not COMPONENT:--flag=value"])
+        flags[component] = (*flags.get(component, ()), text)
+    return versions, flags
+
+
+Kubernetes = Annotated[str | None, Parameter(name="--kubernetes", help="Version of its image")]
+Etcd = Annotated[str | None, Parameter(name="--etcd", help="Version of its image")]
+Flag = Annotated[
+    tuple[str, ...] | None,
+    Parameter(name="--flag", help="COMPONENT:--flag=value, as cloud-init sets it", negative=()),
+]
+
+
+@machine.command
+def add(
+    machine_name: str,
+    /,
+    *,
+    role: LabRole,
+    pool: str = "default",
+    name: Name = DEFAULT,
+    kubernetes: Kubernetes = None,
+    etcd: Etcd = None,
+    flag: Flag = None,
+) -> None:
+    """Add a machine. It comes up by itself; an API server must still enter the load balancer.
+
+    Examples:
+
+        pawl lab machine add worker-4 --role worker --kubernetes 1.37
+    """
+    versions, flags = _image(kubernetes, etcd, flag)
+    open_lab(name).add(machine_name, role, pool=pool, versions=versions, flags=flags)
+
+
+@machine.command
+def replace(
+    machine_name: str,
+    /,
+    *,
+    name: Name = DEFAULT,
+    kubernetes: Kubernetes = None,
+    etcd: Etcd = None,
+    flag: Flag = None,
+    blank_disk: Annotated[
+        bool, Parameter(help="Lose the data disk too: a fault to test", negative=())
+    ] = False,
+) -> None:
+    """Throw a machine away and make it anew: same name, address and data disk.
+
+    Examples:
+
+        pawl lab machine replace etcd-2 --etcd 3.6
+        pawl lab machine replace cp-1 --kubernetes 1.37 \\
+            --flag kube-apiserver:--emulated-version=1.36
+    """
+    versions, flags = _image(kubernetes, etcd, flag)
+    open_lab(name).replace(machine_name, versions=versions, flags=flags, blank_disk=blank_disk)
+
+
+@machine.command
+def remove(machine_name: str, /, *, name: Name = DEFAULT) -> None:
+    """Remove a machine with its disks and its address.
+
+    Examples:
+
+        pawl lab machine remove worker-4
+    """
+    lab = open_lab(name)
+    lab.machine(machine_name)
+    lab.remove(machine_name)
+
+
+@machine.command(name="power-off")
+def power_off(
+    machine_name: str,
+    /,
+    *,
+    name: Name = DEFAULT,
+    gracefully: Annotated[
+        bool, Parameter(help="Press the power button instead of pulling the plug", negative=())
+    ] = False,
+) -> None:
+    """Pull a machine's plug.
+
+    Examples:
+
+        pawl lab machine power-off cp-2
+    """
+    open_lab(name).power_off(machine_name, gracefully=gracefully)
+
+
+@machine.command(name="power-on")
+def power_on(machine_name: str, /, *, name: Name = DEFAULT) -> None:
+    """Start a machine that is off; returns when its SSH server answers.
+
+    Examples:
+
+        pawl lab machine power-on cp-2
+    """
+    open_lab(name).power_on(machine_name)
+
+
+@machine.command
+def reboot(machine_name: str, /, *, name: Name = DEFAULT) -> None:
+    """Power cut and start; for an orderly reboot use `pawl lab ssh NAME reboot`.
+
+    Examples:
+
+        pawl lab machine reboot worker-1
+    """
+    open_lab(name).reboot(machine_name)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(app(result_action="return_int_as_exit_code_else_zero"))
+    except Refused as refused:
+        print(refused, file=sys.stderr)
+        sys.exit(2)
