@@ -224,7 +224,7 @@ def _trouble(
     running: list[Step],
 ) -> str:
     """Why the action must not begin in this state; "" when it may."""
-    unread = drift.unread_elsewhere(action, state)
+    unread = drift.unread_elsewhere((action, *(s.action for s in running)), state)
     if unread:
         return f"{unread[0].source} could not be read ({unread[0].why})."
     if isinstance(action, Preflight | Landed | StageBinaries | PointOfNoReturn | Soak):

@@ -120,9 +120,9 @@ def _between(version: str, source: str, target: str) -> bool:
     return Version.parse(version) in (Version.parse(source), Version.parse(target))
 
 
-def unread_elsewhere(action: AnyAction, state: ClusterState) -> tuple[Unread, ...]:
-    """Sources that were not read and that are not simply what the action itself has stopped."""
-    mine = _names(action)
+def unread_elsewhere(actions: Sequence[AnyAction], state: ClusterState) -> tuple[Unread, ...]:
+    """Sources that were not read and that are not simply what these actions have stopped."""
+    mine = [name for action in actions for name in _names(action)]
     return tuple(u for u in state.unread if not any(names(u, name) for name in mine))
 
 

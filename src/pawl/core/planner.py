@@ -26,7 +26,7 @@ from pawl.core.errors import Refused
 from pawl.core.findings import Finding, Severity
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Source, Step, Target
-from pawl.core.planner_control_plane import plan_control_plane, running
+from pawl.core.planner_control_plane import controller_version, plan_control_plane, running
 from pawl.core.planner_etcd import plan_etcd
 from pawl.core.planner_nodes import kubelet_version, plan_nodes, pool_of, proxy_version
 from pawl.core.version import Minor, Version
@@ -130,6 +130,9 @@ def _chain(draft: Draft, target: Version) -> list[Version]:
     else:
         return [target]
     path: list[Version] = []
+    controllers = [controller_version(c, draft.state) for c in draft.state.controllers]
+    if known and any(v is not None and v.minor_line < oldest for v in controllers):
+        path.append(min(known))  # an earlier hop is not finished: its controllers come first
     minor = oldest + 1
     while minor < target.minor_line:
         between = draft.releases.get(minor)
@@ -141,7 +144,7 @@ def _chain(draft: Draft, target: Version) -> list[Version]:
             return path
         path.append(between)
         minor = minor + 1
-    return [*path, target]
+    return path if path and path[-1] == target else [*path, target]
 
 
 def _lagging_nodes(draft: Draft, hop: Version) -> None:

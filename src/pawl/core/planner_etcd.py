@@ -35,11 +35,15 @@ LAST_MEMBER = "etcd-last-member"
 
 
 def running(member: EtcdMember, state: ClusterState) -> Version | None:
-    """The member's version; of a stopped one, what its `current` link names."""
+    """The member's version; of a stopped one, what its `current` link names; of a machine that is
+    being rebuilt, what its image holds."""
     if member.version is not None:
         return Version.parse(member.version)
     host = state.host(member.host)
     linked = host.current.get("etcd") if host else None
+    if linked is None:
+        machine = state.machine(member.host)
+        linked = machine.versions.get("etcd") if machine else None
     return Version.parse(linked) if linked else None
 
 
@@ -84,7 +88,7 @@ def plan_etcd(draft: Draft) -> None:
     path, problems = etcd_rules.hops(lowest, target, dict(draft.releases_of_etcd))
     for problem in problems:
         draft.refuse(problem)
-    for hop in path:
+    for hop in path or (target,):
         _hop(draft, hop)
     _converge(draft, target)
 
@@ -168,6 +172,13 @@ def _hop(draft: Draft, target: Version) -> None:
     base = f"etcd/{target}"
     single = len(draft.state.voters) == 1
     minor_hop = _crosses(draft.state, target)
+    floor = etcd_rules.floor_for(target.minor_line) if minor_hop else None
+    unknown = [m.name for m in todo if running(m, draft.state) is None]
+    if floor is not None and unknown:
+        draft.refuse(
+            f"etcd {target.minor_line} needs every member at {floor.at_least} or newer before, and "
+            f"the version of {', '.join(unknown)} is not known: bring it back first."
+        )
     _stage_and_back_up(draft, todo, target)
     back = Exit(
         name="old-binary",

@@ -184,21 +184,23 @@ def _replace(draft: Draft, pool: str, target: Version) -> None:
     old.sort(key=_ours_first)
     if not old:
         return
+    before = draft.exit  # once the last old node is gone, this is the way back again
     fresh = _at_target(draft, pool, target)
     canary = old[:1] if fresh <= 1 else []
     close = CloseNodes(nodes=tuple(sorted(n.name for n in old)))
     if canary:
         _add_batch(draft, pool, canary, target)
     _close(draft, pool, close, target)
-    if canary and fresh <= 1:
-        _retire_batch(draft, canary, target)
+    if canary:
+        _retire_batch(draft, canary, target, exit=None if len(old) > 1 else before)
     rest = old[len(canary) :]
     if rest and fresh <= 1:
         _soak(draft, pool, target, marks.successor(old[0].name, str(target)))
     surge = draft.config.policy.limits.surge
     for i in range(0, len(rest), surge):
         _add_batch(draft, pool, rest[i : i + surge], target)
-        _retire_batch(draft, rest[i : i + surge], target)
+        last = i + surge >= len(rest)
+        _retire_batch(draft, rest[i : i + surge], target, exit=before if last else None)
 
 
 def _close(draft: Draft, pool: str, action: CloseNodes, target: Version) -> None:
@@ -233,7 +235,9 @@ def _add_batch(draft: Draft, pool: str, nodes: list[Node], target: Version) -> N
         draft.frontier = tuple(added)
 
 
-def _retire_batch(draft: Draft, nodes: list[Node], target: Version) -> None:
+def _retire_batch(
+    draft: Draft, nodes: list[Node], target: Version, exit: Exit | None = None
+) -> None:
     before, added = draft.frontier, []
     for node in nodes:
         if draft.add(
@@ -242,6 +246,7 @@ def _retire_batch(draft: Draft, nodes: list[Node], target: Version) -> None:
             RetireNode(node=node.name),
             why=f"{marks.successor(node.name, str(target))} has taken its place.",
             disruption=_DRAINED,
+            exit=exit,
             after=before,
         ):
             added.append(f"nodes/{target}/retire/{node.name}")

@@ -19,6 +19,8 @@ Everything here is pure and works on minors; patch releases never matter to the 
 
 from __future__ import annotations
 
+import functools
+
 from pawl.core import flags
 from pawl.core.model import ApiServer, ClusterState, Controller, Node
 from pawl.core.version import Minor, Version
@@ -35,6 +37,7 @@ EMULATION_RANGE = 3
 """A binary emulates at most this many minors back (same source)."""
 
 
+@functools.lru_cache(maxsize=1024)
 def minor_of(version: str) -> Minor | None:
     """The minor of a reported version, or None for text that is no version."""
     try:
@@ -117,8 +120,12 @@ def breaches(state: ClusterState) -> tuple[str, ...]:
         minor = effective_controller(controller, state)
         if minor is not None and not controller_allowed(minor, oldest, newest):
             found.append(_controller_sentence(controller, minor, oldest, newest))
-    for node in state.nodes:
-        found.extend(_node_sentences(node, oldest, newest))
+    judged: dict[tuple[str | None, str | None], tuple[str, ...]] = {}
+    for node in state.nodes:  # a thousand nodes run two or three versions: judge each pair once
+        pair = (node.kubelet, node.kube_proxy)
+        if pair not in judged:
+            judged[pair] = _node_sentences(node, oldest, newest)
+        found.extend(s.format(node=node.name) for s in judged[pair])
     return tuple(found)
 
 
@@ -131,7 +138,8 @@ def _controller_sentence(c: Controller, minor: Minor, oldest: Minor, newest: Min
     )
 
 
-def _node_sentences(node: Node, oldest: Minor, newest: Minor) -> list[str]:
+def _node_sentences(node: Node, oldest: Minor, newest: Minor) -> tuple[str, ...]:
+    """What is wrong with a node's pair of versions; "{node}" stands for its name."""
     found: list[str] = []
     kubelet = minor_of(node.kubelet) if node.kubelet else None
     proxy = minor_of(node.kube_proxy) if node.kube_proxy else None
@@ -140,19 +148,18 @@ def _node_sentences(node: Node, oldest: Minor, newest: Minor) -> list[str]:
             continue
         if minor > oldest:
             found.append(
-                f"{name} of node {node.name} is {minor}, newer than the oldest API server "
-                f"({oldest})."
+                f"{name} of node {{node}} is {minor}, newer than the oldest API server ({oldest})."
             )
         elif newest - minor > node_may_lag(minor):
             found.append(
-                f"{name} of node {node.name} is {minor}, more than {node_may_lag(minor)} minors "
+                f"{name} of node {{node}} is {minor}, more than {node_may_lag(minor)} minors "
                 f"older than the newest API server ({newest})."
             )
     if kubelet is not None and proxy is not None:
         lag = node_may_lag(min(kubelet, proxy))
         if abs(kubelet - proxy) > lag:
             found.append(
-                f"kube-proxy ({proxy}) of node {node.name} is more than {lag} minors away from "
-                f"its kubelet ({kubelet})."
+                f"kube-proxy ({proxy}) of node {{node}} is more than {lag} minors away from its "
+                f"kubelet ({kubelet})."
             )
-    return found
+    return tuple(found)

@@ -1,0 +1,408 @@
+"""`pawl plan`: observe, check, plan; print the plan and keep it for `pawl approve` and `pawl run`.
+
+Nothing is changed. The plan is computed by `pawl.core.planner` alone; this module turns words of
+the command line into a `Target`, finds out which exact release a minor means, and asks binaries
+that are staged already whether they accept the flags in use.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import anyio
+import msgspec
+from cyclopts import Parameter
+
+from pawl.core import etcd_rules, planner, render
+from pawl.core.checks import FlagComplaint
+from pawl.core.config import Config
+from pawl.core.errors import ConfigError, PawlError, Refused
+from pawl.core.model import ClusterState
+from pawl.core.plan import Plan, Target, encode
+from pawl.core.version import Minor, Version
+
+if TYPE_CHECKING:
+    from pawl.interfaces.wiring import Session
+    from pawl.ports.artifacts import Artifacts
+    from pawl.ports.hosts import Hosts
+
+Output = Literal["text", "table", "json", "yaml"]
+Part = Literal["etcd", "control-plane", "nodes"]
+Strategy = Literal["in-place", "replace"]
+PARTS: tuple[Part, ...] = ("etcd", "control-plane", "nodes")
+STRATEGIES: tuple[Strategy, ...] = ("in-place", "replace")
+
+EXIT_REFUSED = 2
+EXIT_INCOMPLETE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the person asked for, checked for form but not yet resolved to exact releases."""
+
+    to: str = ""
+    etcd: str = ""
+    strategies: Mapping[Part, Strategy] = field(default_factory=dict)
+    only: tuple[Part, ...] = ()
+    pool: str = ""
+    single_step: bool = False
+    releases: Mapping[str, str] = field(default_factory=dict)
+
+
+def request(
+    *,
+    to: str = "",
+    etcd: str = "",
+    strategy: Sequence[str] = (),
+    only: Sequence[str] = (),
+    pool: str = "",
+    single_step: bool = False,
+    release: Sequence[str] = (),
+) -> Request:
+    """Check the words of the command line; ConfigError lists every mistake at once."""
+    problems: list[str] = []
+    if not to and not etcd:
+        problems.append("say what to go to: --to 1.37 (Kubernetes), --etcd 3.6, or both")
+    for name, text in (("--to", to), ("--etcd", etcd)):
+        if text and not _is_version(text):
+            problems.append(f"{name} {text} is neither a minor (1.37) nor a release (1.37.0)")
+    strategies: dict[Part, Strategy] = {}
+    for word in _words(strategy):
+        part, _, how = word.partition("=")
+        if part not in PARTS or how not in STRATEGIES:
+            problems.append(
+                f"--strategy {word}: write PART=HOW with PART one of {', '.join(PARTS)} and HOW "
+                f"one of {', '.join(STRATEGIES)}"
+            )
+        else:
+            strategies[part] = how
+    chosen: list[Part] = []
+    for word in _words(only):
+        if word not in PARTS:
+            problems.append(f"--only {word}: there are {', '.join(PARTS)}")
+        else:
+            chosen.append(word)
+    if pool and chosen and "nodes" not in chosen:
+        problems.append("--pool chooses nodes, but --only leaves nodes out")
+    releases: dict[str, str] = {}
+    for word in _words(release):
+        minor, _, exact = word.partition("=")
+        if not (_is_minor(minor) and _is_release(exact)):
+            problems.append(f"--release {word}: write MINOR=RELEASE, for example 1.37=1.37.3")
+        else:
+            releases[minor] = exact
+    if problems:
+        raise ConfigError("pawl plan", problems)
+    only_nodes: tuple[Part, ...] = ("nodes",) if pool and not chosen else tuple(chosen)
+    return Request(
+        to=to,
+        etcd=etcd,
+        strategies=strategies,
+        only=only_nodes,
+        pool=pool,
+        single_step=single_step,
+        releases=releases,
+    )
+
+
+def _words(values: Sequence[str]) -> list[str]:
+    """Repeated options and comma-separated ones alike."""
+    return [w.strip() for v in values for w in v.split(",") if w.strip()]
+
+
+def _is_release(text: str) -> bool:
+    try:
+        Version.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_minor(text: str) -> bool:
+    return text.count(".") == 1 and _is_version(text)
+
+
+def _is_version(text: str) -> bool:
+    try:
+        Minor.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+# -- which exact release a minor means -------------------------------------------------------------
+
+
+async def resolve(
+    text: str,
+    component: str,
+    asked: Request,
+    artifacts: Artifacts | None,
+    known: Mapping[Minor, Version],
+) -> str:
+    """The exact release: as given, by --release, the newest that lies ready, the newest known."""
+    if not text or _is_release(text):
+        return str(Version.parse(text)) if text else ""
+    if text in asked.releases:
+        return asked.releases[text]
+    minor = Minor.parse(text)
+    held = await artifacts.held(component) if artifacts is not None else ()
+    ready = [v for v in held if v.minor_line == minor and not v.pre]
+    if ready:
+        return str(max(ready))
+    if minor in known:
+        return str(known[minor])
+    raise ConfigError(
+        "pawl plan",
+        [
+            f"which release of {component} {minor} to use is not known: give it exactly, "
+            f"for example {minor}.0"
+        ],
+    )
+
+
+async def between(
+    asked: Request, artifacts: Artifacts | None, known: Mapping[Minor, Version]
+) -> dict[str, str]:
+    """What each minor that a chain may pass through means: told, ready, or known."""
+    found = {str(m): str(v) for m, v in known.items()}
+    if artifacts is not None:
+        for version in sorted(await artifacts.held("kube-apiserver")):
+            if not version.pre:
+                found[str(version.minor_line)] = str(version)
+    return {**found, **asked.releases}
+
+
+async def target_of(
+    asked: Request, artifacts: Artifacts | None, known: Mapping[Minor, Version]
+) -> Target:
+    return Target(
+        kubernetes=await resolve(asked.to, "kube-apiserver", asked, artifacts, known),
+        etcd=await resolve(asked.etcd, "etcd", asked, artifacts, etcd_rules.LATEST),
+        etcd_strategy=asked.strategies.get("etcd", "in-place"),
+        control_plane_strategy=asked.strategies.get("control-plane", "in-place"),
+        node_strategy=asked.strategies.get("nodes", "in-place"),
+        two_step=not asked.single_step,
+        only=asked.only,
+        pool=asked.pool,
+    )
+
+
+async def ask_staged(
+    state: ClusterState, target: Target, hosts: Hosts
+) -> tuple[FlagComplaint, ...]:
+    """What target binaries that lie ready on the hosts say to the flags in use."""
+    found: list[FlagComplaint] = []
+
+    async def ask(host: str, component: str, version: str, flags: tuple[str, ...]) -> None:
+        for complaint in await hosts.accepts_flags(host, component, version, flags):
+            found.append(FlagComplaint(host, component, version, complaint))
+
+    async with anyio.create_task_group() as group:
+        for host in state.hosts:
+            for component, running in host.current.items():
+                version = target.etcd if component == "etcd" else target.kubernetes
+                ready = version in host.staged.get(component, ())
+                if host.reachable and version and ready and version != running:
+                    flags = host.flags.get(component, ())
+                    group.start_soon(ask, host.name, component, version, flags)
+    return tuple(sorted(found, key=lambda c: (c.host, c.component, c.complaint)))
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def saved_state(path: Path) -> ClusterState:
+    """A state that `pawl status -o json` has printed. ConfigError says where it is broken."""
+    try:
+        raw = msgspec.json.decode(path.read_bytes())
+        inner = raw.get("state", raw) if isinstance(raw, dict) else raw
+        return msgspec.convert(inner, ClusterState)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(str(path), [f"not a saved state: {error}"]) from error
+
+
+async def compute(
+    asked: Request,
+    config: Config,
+    state: ClusterState,
+    *,
+    artifacts: Artifacts | None = None,
+    hosts: Hosts | None = None,
+    known: Mapping[Minor, Version] | None = None,
+) -> Plan:
+    """The plan for a state. Raises Refused with every reason."""
+    target = await target_of(asked, artifacts, known or {})
+    complaints = await ask_staged(state, target, hosts) if hosts is not None else ()
+    return planner.plan(
+        state,
+        target,
+        config,
+        releases=await between(asked, artifacts, known or {}),
+        complaints=complaints,
+    )
+
+
+def shown(plan: Plan, output: Output) -> str:
+    """The plan in the format that was asked for."""
+    match output:
+        case "json":
+            return encode(plan).decode().rstrip()
+        case "yaml":
+            import yaml
+
+            return yaml.safe_dump(json.loads(encode(plan)), sort_keys=True).rstrip()
+        case "table":
+            return "\n".join([*render.summary(plan), "", render.table(plan)])
+        case "text":
+            return render.text(plan)
+
+
+def refusal_code(refused: Refused) -> int:
+    """2; but 3 when the only reason is that something could not be read."""
+    codes = {reason.split(" ", 1)[0] for reason in refused.reasons}
+    return EXIT_INCOMPLETE if codes <= {"PAWL-H001", "PAWL-H002"} else EXIT_REFUSED
+
+
+def write_out(plan: Plan, path: Path) -> None:
+    """Atomically, readable by the owner alone."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.touch(mode=0o600, exist_ok=True)
+    partial.chmod(0o600)
+    partial.write_bytes(encode(plan))
+    partial.replace(path)
+
+
+def _coloured(line: str) -> str:
+    """Headings bold, blockers red, warnings and points of no return yellow: on a terminal only."""
+    from rich.console import Console
+    from rich.text import Text
+
+    text = Text(line)
+    bare = line.strip()
+    if bare.startswith("blocker"):
+        text.stylize("red")
+    elif bare.startswith(("warning", "Point of no return", "!")):
+        text.stylize("yellow")
+    elif line and not line.startswith(" ") and "(" in line and line.endswith(")"):
+        text.stylize("bold")
+    elif bare.startswith("way back"):
+        text.stylize("green")
+    console = Console(force_terminal=True, width=10_000)
+    with console.capture() as captured:
+        console.print(text, end="", highlight=False, soft_wrap=True)
+    return captured.get()
+
+
+def _print(text: str, *, colours: bool) -> None:
+    for line in text.splitlines():
+        print(_coloured(line) if colours else line)
+
+
+async def _planned(
+    given: Path | None, from_state: Path | None, asked: Request, keep: Callable[[Plan], None]
+) -> tuple[Plan, str]:
+    """The plan, and where it was kept (a sentence, "" for nowhere)."""
+    from pawl.interfaces.wiring import open_session
+
+    async with open_session(given) as session:
+        if from_state is not None:
+            plan = await compute(asked, session.config, saved_state(from_state))
+            keep(plan)
+            return plan, ""
+        state = await session.observer.observe()
+        plan = await compute(
+            asked,
+            session.config,
+            state,
+            artifacts=session.artifacts,
+            hosts=session.hosts,
+        )
+        keep(plan)
+        return plan, _kept(session, plan)
+
+
+def _kept(session: Session, plan: Plan) -> str:
+    session.journal.save_plan(plan)
+    return f"Kept in {session.state_dir}."
+
+
+def plan(
+    *,
+    to: Annotated[str, Parameter(help="Kubernetes minor or release: 1.37 or 1.37.0")] = "",
+    etcd: Annotated[str, Parameter(help="etcd minor or release: 3.6 or 3.6.14")] = "",
+    strategy: Annotated[
+        list[str] | None,
+        Parameter(help="PART=HOW, several times: etcd=replace, control-plane=in-place …"),
+    ] = None,
+    only: Annotated[
+        list[str] | None, Parameter(help="Only these parts: etcd, control-plane, nodes")
+    ] = None,
+    pool: Annotated[str, Parameter(help="Only the nodes of this pool")] = "",
+    single_step: Annotated[
+        bool, Parameter(help="No emulation first: gives up the way back", negative=())
+    ] = False,
+    release: Annotated[
+        list[str] | None, Parameter(help="Exact release of a minor: 1.37=1.37.3")
+    ] = None,
+    from_state: Annotated[
+        Path | None, Parameter(help="Plan for a saved `pawl status -o json`, offline")
+    ] = None,
+    out: Annotated[Path | None, Parameter(help="Also write the plan's JSON here")] = None,
+    output: Annotated[Output, Parameter(name=["--output", "-o"])] = "text",
+    config: Annotated[Path | None, Parameter(help="pawl.yaml ($PAWL_CONFIG)")] = None,
+) -> int:
+    """Compute a plan: every step with its reason, risk, time, and the way back that is open.
+
+    Nothing is changed. The plan is kept under its digest, which is what an approval names. It is
+    refused (exit code 2) with all reasons at once, each with its remedy.
+
+    Examples:
+
+        pawl plan --to 1.37 --etcd 3.6
+        pawl plan --to 1.37 --strategy nodes=replace --strategy etcd=in-place -o json
+        pawl plan --etcd 3.5 --only etcd                # an online downgrade
+        pawl plan --to 1.37 --only nodes --pool default
+        pawl plan --to 1.37 --from-state status.json    # offline, for a review
+    """
+    asked = request(
+        to=to,
+        etcd=etcd,
+        strategy=strategy or (),
+        only=only or (),
+        pool=pool,
+        single_step=single_step,
+        release=release or (),
+    )
+
+    def keep(plan: Plan) -> None:
+        if out is not None:
+            write_out(plan, out)
+
+    try:
+        made, kept = anyio.run(_planned, config, from_state, asked, keep)
+    except Refused as refused:
+        return _refused(refused, output)
+    except OSError as error:
+        raise PawlError(f"{out or from_state}: {error.strerror}") from error
+    if len(made.steps) <= 1 and output in ("text", "table"):
+        print(f"Nothing to do: {render.what(made)} stands already.")
+    _print(shown(made, output), colours=output in ("text", "table") and sys.stdout.isatty())
+    if kept and output in ("text", "table"):
+        print(kept)
+    return 0
+
+
+def _refused(refused: Refused, output: Output) -> int:
+    if output in ("json", "yaml"):
+        print(json.dumps({"refused": list(refused.reasons)}, indent=2))
+    else:
+        print("Refused; nothing was touched. All reasons:", file=sys.stderr)
+        for reason in refused.reasons:
+            print(f"  - {reason}", file=sys.stderr)
+    return refusal_code(refused)
