@@ -13,15 +13,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
 
+from pawl.adapters.balancer.haproxy import HaproxyBalancer
+from pawl.adapters.clock import SystemClock
+from pawl.adapters.config import load_config
+from pawl.adapters.etcd.gateway import Gateway
+from pawl.adapters.etcd.port import GatewayEtcd
+from pawl.adapters.hosts import Connections, Inventory, SshHosts
+from pawl.adapters.store import FileLock, SqliteJournal
 from pawl.core.config import Config
 from pawl.core.errors import ConfigError
 from pawl.ports.artifacts import Artifacts
-from pawl.ports.balancer import Balancer
 from pawl.ports.clock import Clock
 from pawl.ports.etcd import Etcd
-from pawl.ports.hosts import Hosts
 from pawl.ports.journal import Journal
 from pawl.ports.kube import Kube, Lease
+from pawl.ports.lock import LocalLock
 from pawl.ports.machines import Machines
 from pawl.ports.observer import Observer
 
@@ -49,7 +55,10 @@ def find_config(given: Path | None) -> Path:
 
 
 class Session:
-    """One cluster as one command sees it: its configuration and its ports."""
+    """One cluster as one command sees it: its configuration and its ports.
+
+    Relative paths of pawl.yaml were made absolute when it was read.
+    """
 
     def __init__(self, config: Config, path: Path, stack: AsyncExitStack) -> None:
         self.config = config
@@ -59,27 +68,65 @@ class Session:
     @property
     def state_dir(self) -> Path:
         """Where the journal and the evidence of this cluster lie."""
-        return self.path.parent / self.config.state
+        return Path(self.config.state)
 
     @cached_property
     def clock(self) -> Clock:
-        raise NotImplementedError
+        return SystemClock()
 
     @cached_property
     def journal(self) -> Journal:
-        raise NotImplementedError
+        journal = SqliteJournal(self.state_dir / "journal.db")
+        self._stack.callback(journal.close)
+        return journal
 
     @cached_property
-    def observer(self) -> Observer:
-        raise NotImplementedError
+    def lock(self) -> LocalLock:
+        return FileLock(self.state_dir / "lock")
 
     @cached_property
-    def hosts(self) -> Hosts:
-        raise NotImplementedError
+    def machines(self) -> Machines | None:
+        match self.config.machines.provider:
+            case "none":
+                return None
+            case "lab":
+                from pawl.adapters.artifacts.factory import cache_home
+                from pawl.lab.provider import LabMachines
+
+                cache = cache_home() / "lab"
+                return LabMachines(self.config.machines.lab, self.artifacts, cache=cache)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        from pawl.adapters.artifacts.factory import artifact_store
+
+        return artifact_store(self.config.artifacts).resolver
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        return Inventory(self.config.hosts, self.machines)
+
+    @cached_property
+    def _connections(self) -> Connections:
+        connections = Connections(self.config.ssh, self.inventory)
+        self._stack.push_async_callback(connections.aclose)
+        return connections
+
+    @cached_property
+    def hosts(self) -> SshHosts:
+        return SshHosts(self._connections, self.config.layout, self.config.policy.timeouts)
+
+    @cached_property
+    def _gateway(self) -> Gateway:
+        gateway = Gateway(self.config.etcd, self.config.policy.timeouts.read)
+        self._stack.push_async_callback(gateway.aclose)
+        return gateway
 
     @cached_property
     def etcd(self) -> Etcd:
-        raise NotImplementedError
+        return GatewayEtcd(
+            self._gateway, lambda: self.inventory.with_role("etcd"), self.config.etcd.client_port
+        )
 
     @cached_property
     def kube(self) -> Kube:
@@ -90,20 +137,27 @@ class Session:
         raise NotImplementedError
 
     @cached_property
-    def balancer(self) -> Balancer | None:
-        raise NotImplementedError
+    def balancer(self) -> HaproxyBalancer | None:
+        config = self.config.load_balancer
+        if config is None:
+            return None
+        return HaproxyBalancer(
+            config,
+            self._connections,
+            self.hosts,
+            lambda: self.inventory.with_role("control-plane"),
+            self.config.api.port,
+            self.config.policy.timeouts.read,
+        )
 
     @cached_property
-    def machines(self) -> Machines | None:
-        raise NotImplementedError
-
-    @cached_property
-    def artifacts(self) -> Artifacts:
+    def observer(self) -> Observer:
         raise NotImplementedError
 
 
 @asynccontextmanager
 async def open_session(given: Path | None) -> AsyncIterator[Session]:
     """Load the configuration (all its mistakes at once) and yield the session."""
-    raise NotImplementedError
-    yield
+    path = find_config(given)
+    async with AsyncExitStack() as stack:
+        yield Session(load_config(path), path, stack)

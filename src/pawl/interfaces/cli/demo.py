@@ -21,6 +21,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pawl.core.errors import PawlError
+from pawl.lab.store import LabDir, default_root
 
 
 class _Stopped(Exception):
@@ -35,40 +36,33 @@ class Narrator:
 
     def __init__(self) -> None:
         self.began = time.monotonic()
-        self.child: subprocess.Popen[str] | None = None
+        self.child: subprocess.Popen[bytes] | None = None
         self.stopping = False
 
     def title(self, text: str) -> None:
         elapsed = time.monotonic() - self.began
         print(f"\n=== {int(elapsed) // 60}:{int(elapsed) % 60:02d}  {text}", flush=True)
 
-    def run(self, *words: str, capture: bool = False, may_fail: bool = False) -> str:
-        """One `pawl` command. Returns its standard output if captured."""
+    def run(self, *words: str, may_fail: bool = False) -> None:
+        """One `pawl` command, shown before it runs."""
         print(f"$ pawl {' '.join(words)}", flush=True)
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "pawl", *words],
-            stdout=subprocess.PIPE if capture else None,
-            text=True,
-        )
-        out, _ = self.child.communicate()
-        code = self.child.returncode
+        self.child = subprocess.Popen([sys.executable, "-m", "pawl", *words], process_group=0)
+        code = self.child.wait()
         self.child = None
         if self.stopping:
             raise _Stopped(130)
         if code and not may_fail:
             raise _Stopped(code)
-        return out or ""
 
     @contextmanager
     def forwarding_signals(self) -> Iterator[None]:
         """SIGINT and SIGTERM reach the child, which stops safely; the demo then cleans up."""
 
-        def forward(number: int, _frame: object) -> None:
+        def forward(_number: int, _frame: object) -> None:
             self.stopping = True
             if self.child is None:
                 raise _Stopped(130)
-            if number == signal.SIGTERM:
-                self.child.send_signal(signal.SIGINT)
+            self.child.send_signal(signal.SIGINT)
 
         before = {s: signal.signal(s, forward) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -147,8 +141,7 @@ def _upgrade(
         *("lab", "up", "--name", name, "--kubernetes", kubernetes[0], "--etcd", etcd[0]),
         *("--workers", str(workers)),
     )
-    config = narrator.run("lab", "config", "--name", name, capture=True).strip()
-    print(config)
+    config = str(LabDir(default_root(), name).config)
     narrator.title("What runs now")
     narrator.run("status", "--config", config)
     narrator.title(f"The plan: to Kubernetes {kubernetes[1]} and etcd {etcd[1]}")
