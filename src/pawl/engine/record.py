@@ -42,6 +42,8 @@ class Record:
         self._clock = clock
         self._guard = guard
         self._waits: dict[str, str] = {}
+        self._view = RunView()
+        self._seen = {APPROVALS: 0, run: 0}
 
     def stamp(self) -> Stamp:
         return Stamp(at=self._clock.now(), run=self.run, epoch=self._guard.epoch)
@@ -59,7 +61,14 @@ class Record:
         self.narrator.passing(step, why)
 
     def view(self) -> RunView:
-        return view_of(self._journal, self.run)
+        """The run as the journal tells it now; other processes write there too (pause, abort,
+        approvals), so it is read each time, and only what is new is folded in."""
+        for stream in self._seen:
+            events = self._journal.events(stream)
+            for event in events[self._seen[stream] :]:
+                self._view = progress.apply(self._view, event)
+            self._seen[stream] = len(events)
+        return self._view
 
 
 def view_of(journal: Journal, run: str) -> RunView:

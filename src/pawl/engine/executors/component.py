@@ -113,10 +113,11 @@ async def _bring(ctx: Context, swap: Swap) -> None:
         unit = unit_state(ctx, host, swap.component)
         linked = host.current.get(swap.component) == swap.target
         flagged = _flags_as_wanted(host, swap.component, swap.emulate)
+        fresh = host.running.get(swap.component, swap.target) == swap.target
         if unit.active == "deactivating":
             ctx.waiting(f"{swap.component} on {swap.host} is stopping.")
             await ctx.sleep(0.5)
-        elif unit.active in UP and linked and flagged and swap.runs(ctx.state) is not False:
+        elif unit.active in UP and linked and flagged and fresh and _may_be(swap, ctx.state):
             break
         elif unit.active in UP:
             await swap.leave()
@@ -140,6 +141,10 @@ async def _bring(ctx: Context, swap: Swap) -> None:
         times=3,
         stop=fell(ctx, swap.host, swap.component),
     )
+
+
+def _may_be(swap: Swap, state: ClusterState) -> bool:
+    return swap.runs(state) is not False
 
 
 def _flags_as_wanted(host: Host, component: str, emulate: str | None) -> bool:

@@ -1,0 +1,485 @@
+"""Every port of one simulated operator over the shared world.
+
+Each call takes its time, lets due events happen, fires the test's triggers, and then does what the
+real adapter does. An operator can be frozen, as SIGSTOP would: its calls and sleeps then hang
+while the world goes on, which is how a fenced operator is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pawl.core.errors import ArtifactError, Fenced, Refused, StepFailed, Temporary, Unreachable
+from pawl.core.model import BalancerMember, ClusterState, Machine, Taint
+from pawl.core.version import Minor, Version
+from pawl.ports.artifacts import Artifact, ArtifactFile, Report, silent
+from pawl.ports.etcd import Hash, Snapshot
+from pawl.ports.hosts import StagedFile
+from pawl.ports.kube import Evicted, LeaseHeld, Pod
+from pawl.ports.machines import Image
+from pawl.testing.machine import BOOT_SECONDS, SimHost
+from pawl.testing.observe import snapshot
+from pawl.testing.virtual import VirtualClock
+from pawl.testing.world import LOAD_BALANCER, Entry, World
+
+SSH = 0.05
+API = 0.01
+OBSERVE = 0.3
+REFRESH = 0.1
+
+
+class Operator:
+    """One pawl process as the world meets it: its clock, and whether it runs at all."""
+
+    def __init__(self, world: World, name: str = "operator") -> None:
+        self.world = world
+        self.name = name
+        self.clock = VirtualClock()
+        self._running = asyncio.Event()
+        self._running.set()
+
+    def freeze(self) -> None:
+        self._running.clear()
+
+    def thaw(self) -> None:
+        self._running.set()
+
+    async def turn(self, seconds: float) -> World:
+        """Spend the time of a call; returns the world as it is then."""
+        await self._running.wait()
+        await asyncio.sleep(seconds)
+        await self._running.wait()
+        self.world.advance()
+        return self.world
+
+
+class SimClock:
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    def now(self) -> float:
+        return self._operator.clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._operator.turn(max(0.0, seconds))
+
+
+class SimObserver:
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    async def observe(self) -> ClusterState:
+        world = await self._operator.turn(OBSERVE)
+        return snapshot(world, self._operator.clock.offset)
+
+    async def refresh(self, state: ClusterState, *hosts: str) -> ClusterState:
+        """Reads all of it again: a simulated refresh is never staler than a real one."""
+        world = await self._operator.turn(REFRESH)
+        return snapshot(world, self._operator.clock.offset)
+
+
+class SimHosts:
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    async def _reach(self, host: str) -> tuple[World, SimHost]:
+        world = await self._operator.turn(SSH)
+        return world, world.host(host)
+
+    async def claim(self, host: str, epoch: int) -> None:
+        _, found = await self._reach(host)
+        found.fence(epoch)
+
+    async def stage(
+        self, host: str, component: str, version: str, files: Sequence[StagedFile], epoch: int
+    ) -> None:
+        world, found = await self._reach(host)
+        found.fence(epoch)
+        target = f"{host}/{component} {version}"
+        world.trigger("before", "stage", target)
+        if (component, version) in world.bad_checksums:
+            raise ArtifactError(
+                f"{component} {version} on {host} is not what its checksum says; nothing was "
+                "installed. Fetch it again: pawl artifact fetch."
+            )
+        versions = found.staged.setdefault(component, [])
+        if version not in versions:
+            versions.append(version)
+            world.changed("stage", target)
+        world.trigger("after", "stage", target)
+
+    async def accepts_flags(
+        self, host: str, component: str, version: str, flags: Sequence[str]
+    ) -> tuple[str, ...]:
+        world, found = await self._reach(host)
+        if version not in found.staged.get(component, []):
+            raise StepFailed(f"{component} {version} is not staged on {host}.")
+        return tuple(
+            why
+            for (name, at), why in world.refused_flags.items()
+            if at == version and any(f.split("=")[0] == name for f in flags)
+        )
+
+    async def switch(self, host: str, component: str, version: str, epoch: int) -> None:
+        world, found = await self._reach(host)
+        found.fence(epoch)
+        target = f"{host}/{component} to {version}"
+        world.trigger("before", "switch", target)
+        world.host(host)
+        if version not in found.staged.get(component, []):
+            raise StepFailed(f"{component} {version} is not staged on {host}.")
+        if found.current.get(component) != version:
+            found.current[component] = version
+            world.changed("switch", target)
+        world.trigger("after", "switch", target)
+
+    async def set_flags(self, host: str, component: str, flags: Sequence[str], epoch: int) -> None:
+        world, found = await self._reach(host)
+        found.fence(epoch)
+        if found.flags.get(component) != tuple(flags):
+            found.flags[component] = tuple(flags)
+            world.changed("set-flags", f"{host}/{component} {' '.join(flags)}")
+
+    async def stop(self, host: str, unit: str, timeout: float, epoch: int) -> None:
+        world, found = await self._reach(host)
+        found.fence(epoch)
+        component = unit.removesuffix(".service")
+        target = f"{host}/{component}"
+        world.trigger("before", "stop", target)
+        world.host(host)
+        if world.stop(found, component):
+            world.changed("stop", target)
+        world.trigger("after", "stop", target)
+        await self._operator.turn(0.1)
+
+    async def start(self, host: str, unit: str, epoch: int) -> None:
+        world, found = await self._reach(host)
+        found.fence(epoch)
+        component = unit.removesuffix(".service")
+        target = f"{host}/{component}"
+        world.trigger("before", "start", target)
+        world.host(host)
+        if world.start(found, component):
+            world.changed("start", target)
+        world.trigger("after", "start", target)
+
+    async def restore_snapshot(
+        self, host: str, snapshot: Path, expected_revision: int, epoch: int
+    ) -> str:
+        _, found = await self._reach(host)
+        found.fence(epoch)
+        await self._operator.turn(0.7)
+        return f"Restored on {host}: 1000 keys at revision {expected_revision}."
+
+
+class SimEtcdPort:
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    async def move_leader(self, leader_host: str, to_host: str, timeout: float) -> None:
+        world = await self._operator.turn(API)
+        world.trigger("before", "move-leader", to_host)
+        etcd = world.etcd
+        if etcd.leader != leader_host:
+            raise Temporary(f"etcd member {leader_host} is not the leader.", 0.5)
+        if not etcd.alive(to_host):
+            await self._operator.turn(timeout)
+            raise Unreachable(f"move-leader to {to_host} had no answer within {timeout:.0f} s.")
+        etcd.lead(to_host)
+        world.changed("move-leader", to_host)
+        world.trigger("after", "move-leader", to_host)
+
+    async def snapshot(self, host: str, directory: Path) -> Snapshot:
+        world = await self._operator.turn(0.9)
+        if not world.etcd.alive(host):
+            raise Unreachable(f"etcd member {host} does not answer.")
+        world.etcd.snapshots += 1
+        world.changed("snapshot", host)
+        name = f"etcd-{world.etcd.snapshots}.db"
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        revision = world.etcd.index()
+        return Snapshot(path=directory / name, sha256=digest, size=20_000_000, revision=revision)
+
+    async def hashes(self, revision: int = 0) -> tuple[Hash, ...]:
+        world = await self._operator.turn(API)
+        etcd = world.etcd
+        at = revision or etcd.index()
+        return tuple(
+            Hash(
+                host=h,
+                hash=666 if h in etcd.corrupt else 4711,
+                revision=at,
+                compact_revision=1,
+            )
+            for h in etcd.up()
+        )
+
+    async def downgrade(self, verb: str, minor: str = "") -> str:
+        world = await self._operator.turn(API)
+        etcd = world.etcd
+        match verb:
+            case "validate":
+                if etcd.cluster - Minor.parse(minor) != 1:
+                    raise StepFailed(f"etcd refuses a downgrade from {etcd.cluster} to {minor}.")
+            case "enable":
+                etcd.enable_downgrade(Minor.parse(minor))
+                world.changed("enable-downgrade", minor)
+            case "cancel":
+                etcd.cancel_downgrade()
+                world.changed("cancel-downgrade", "etcd")
+            case _:
+                raise StepFailed(f"etcd knows no downgrade {verb}.")
+        return "ok"
+
+
+class SimKube:
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    async def _api(self) -> World:
+        world = await self._operator.turn(API)
+        world.api()
+        return world
+
+    async def pods_on(self, node: str) -> tuple[Pod, ...]:
+        world = await self._api()
+        world.settle()
+        return tuple(
+            Pod(
+                namespace=p.namespace,
+                name=p.name,
+                uid=p.uid,
+                node=p.node,
+                owner=p.owner,
+                ready=p.ready_at <= world.now,
+                terminating=p.ends_at is not None,
+                priority=p.priority,
+            )
+            for p in world.pods.pods.values()
+            if p.node == node
+        )
+
+    async def cordon(self, node: str, owner: str) -> bool:
+        world = await self._api()
+        found = world.nodes[node]
+        if found.unschedulable:
+            return found.cordoned_by == owner
+        found.unschedulable, found.cordoned_by = True, owner
+        world.changed("cordon", node)
+        return True
+
+    async def uncordon(self, node: str, owner: str) -> None:
+        world = await self._api()
+        found = world.nodes.get(node)
+        if found is not None and found.cordoned_by == owner:
+            found.unschedulable, found.cordoned_by = False, ""
+            world.changed("uncordon", node)
+
+    async def taint(self, node: str, taint: Taint) -> None:
+        world = await self._api()
+        found = world.nodes[node]
+        if taint not in found.taints:
+            found.taints.append(taint)
+            world.changed("taint", node)
+
+    async def untaint(self, node: str, key: str) -> None:
+        world = await self._api()
+        found = world.nodes[node]
+        if any(t.key == key for t in found.taints):
+            found.taints = [t for t in found.taints if t.key != key]
+            world.changed("untaint", node)
+
+    async def evict(self, pod: Pod) -> Evicted:
+        world = await self._api()
+        target = f"{pod.namespace}/{pod.name}"
+        world.trigger("before", "evict", target)
+        before = world.pods.pods.get(pod.uid)
+        fresh = before is not None and before.ends_at is None
+        ok, why, budget = world.pods.evict(pod.uid)
+        if ok and fresh:
+            world.changed("evict", pod.uid)
+        return Evicted(ok=ok, why=why, budget=budget)
+
+    async def delete_node(self, node: str) -> None:
+        world = await self._api()
+        if world.nodes.pop(node, None) is not None:
+            world.changed("delete-node", node)
+
+    async def volumes_attached(self, node: str) -> int:
+        world = await self._api()
+        found = world.nodes.get(node)
+        return found.volumes if found else 0
+
+
+class SimLease:
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    async def _api(self) -> World:
+        world = await self._operator.turn(API)
+        world.api()
+        return world
+
+    async def acquire(self, holder: str, duration: float, at_least: int) -> LeaseHeld:
+        world = await self._api()
+        lease = world.lease
+        fresh = lease.holder and world.now < lease.renewed + lease.duration
+        if fresh and lease.holder != holder:
+            raise Refused([f"{lease.holder} holds this cluster: wait for it, or end it."])
+        if lease.holder != holder or lease.epoch <= at_least:
+            lease.epoch = max(lease.epoch, at_least) + 1
+        lease.holder, lease.renewed, lease.duration = holder, world.now, duration
+        return LeaseHeld(holder=holder, epoch=lease.epoch, renewed=lease.renewed, duration=duration)
+
+    async def renew(self, held: LeaseHeld) -> LeaseHeld:
+        world = await self._api()
+        lease = world.lease
+        if lease.holder != held.holder or lease.epoch != held.epoch:
+            raise Fenced(f"{lease.holder or 'nobody'} holds this cluster now, with a newer epoch.")
+        lease.renewed = world.now
+        return LeaseHeld(
+            holder=held.holder, epoch=held.epoch, renewed=world.now, duration=held.duration
+        )
+
+    async def release(self, held: LeaseHeld) -> None:
+        world = await self._api()
+        if world.lease.holder == held.holder:
+            world.lease.holder = ""
+
+
+class SimBalancer:
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    async def _reach(self, epoch: int) -> World:
+        world = await self._operator.turn(SSH)
+        if not world.balancer_up:
+            raise Unreachable("the load balancer's runtime socket does not answer.")
+        world.host(LOAD_BALANCER).fence(epoch)
+        return world
+
+    async def members(self) -> tuple[BalancerMember, ...]:
+        world = await self._operator.turn(SSH)
+        if not world.balancer_up:
+            raise Unreachable("the load balancer's runtime socket does not answer.")
+        return snapshot(world).balancer
+
+    async def drain(self, name: str, epoch: int) -> None:
+        world = await self._reach(epoch)
+        world.trigger("before", "drain", name)
+        entry = world.balancer[name]
+        if entry.admin != "drain":
+            entry.admin, entry.drained_at = "drain", world.now
+            world.changed("drain", name)
+
+    async def enable(self, name: str, epoch: int) -> None:
+        world = await self._reach(epoch)
+        entry = world.balancer[name]
+        if entry.admin != "ready":
+            if not world.api_ready(name):
+                world.violations.append(f"API server {name} entered the balancer unready")
+            entry.admin = "ready"
+            world.changed("enable", name)
+
+    async def add(self, name: str, address: str, epoch: int) -> None:
+        world = await self._reach(epoch)
+        if name not in world.balancer:
+            world.balancer[name] = Entry(host=name, admin="maint")
+            world.changed("add-to-balancer", name)
+
+    async def remove(self, name: str, epoch: int) -> None:
+        world = await self._reach(epoch)
+        if world.balancer.pop(name, None) is not None:
+            world.changed("remove-from-balancer", name)
+
+
+CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+class SimMachines:
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    async def list(self) -> tuple[Machine, ...]:
+        return snapshot(await self._operator.turn(SSH)).machines
+
+    async def add(self, name: str, role: str, pool: str, image: Image) -> Machine:
+        world = await self._operator.turn(SSH)
+        if name not in world.hosts:
+            host = SimHost(
+                name=name,
+                address=f"198.18.9.{len(world.hosts) + 1}",
+                roles=(role,),
+                pool=pool,
+                up=False,
+                machine_id=f"machine-{name}",
+            )
+            parts = CONTROL_PLANE if role == "control-plane" else ("kubelet", "kube-proxy")
+            for part in parts:
+                host.install(part, image.versions["kubernetes"], image.flags.get(part, ()))
+            world.hosts[name] = host
+            world.excused.add(name)
+            world.changed("add-machine", name)
+            world.later(BOOT_SECONDS, lambda: world.boot(name))
+        return await self._booted(name)
+
+    async def _booted(self, name: str) -> Machine:
+        while not self._operator.world.hosts[name].up:
+            await self._operator.turn(0.5)
+        return next(m for m in snapshot(self._operator.world).machines if m.name == name)
+
+    async def replace(self, name: str, image: Image) -> Machine:
+        world = await self._operator.turn(SSH)
+        host = world.hosts[name]
+        versions = {
+            c: image.versions.get(c, image.versions.get("kubernetes", v))
+            for c, v in host.current.items()
+        }
+        if host.current == versions and host.up:
+            return await self._booted(name)
+        for unit in host.units.values():
+            if unit.up:
+                world.violations.append(f"machine {name} was replaced with a process running")
+        world.power_off(name)
+        host.epoch = 0
+        host.machine_id = f"machine-{name}-{len(world.changes)}"
+        if name in world.blank_disks:
+            host.disk_has_data = False
+        for component, version in versions.items():
+            host.staged[component] = []
+            host.install(component, version, host.flags.get(component, ()))
+        world.changed("replace-machine", f"{name} {sorted(versions.items())}")
+        world.later(BOOT_SECONDS, lambda: world.boot(name))
+        return await self._booted(name)
+
+    async def remove(self, name: str) -> None:
+        world = await self._operator.turn(SSH)
+        if name in world.hosts:
+            world.power_off(name)
+            del world.hosts[name]
+            world.changed("remove-machine", name)
+
+
+class SimArtifacts:
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    async def fetch(
+        self, component: str, version: Version | str, *, progress: Report = silent
+    ) -> Artifact:
+        await self._operator.turn(0.2)
+        name = f"{component}-{version}"
+        file = ArtifactFile(
+            name=component,
+            path=Path("/nowhere") / name,
+            sha256=hashlib.sha256(name.encode()).hexdigest(),
+            size=1,
+        )
+        at = version if isinstance(version, Version) else Version.parse(version)
+        return Artifact(component=component, version=at, files=(file,), source="simulated")
+
+    async def held(self, component: str) -> tuple[Version, ...]:
+        return ()

@@ -1,0 +1,77 @@
+"""Whole upgrades against the simulated cluster, with its invariants watched at every instant."""
+
+from __future__ import annotations
+
+import pytest
+from harness import UP, drive, planned, versions, virtual
+from msgspec.structs import replace
+
+from pawl.core.plan import Target
+from pawl.testing.cluster import SimCluster
+
+NEW = {
+    "etcd": {"3.6.14"},
+    "kube-apiserver": {"1.37.0"},
+    "emulates": {"1.37"},
+    "controllers": {"1.37.0"},
+    "kubelet": {"1.37.0"},
+    "kube-proxy": {"1.37.0"},
+}
+
+
+@virtual
+async def test_everything_in_place() -> None:
+    cluster = SimCluster()
+    ids = {m.host: m.member_id for m in cluster.state().members}
+    ended = await drive(cluster, planned(cluster))
+    assert (ended.outcome, cluster.world.violations) == ("done", []), ended.why
+    assert versions(cluster) == NEW
+    state = cluster.state()
+    assert {m.host: m.member_id for m in state.members} == ids
+    assert {m.cluster_version for m in state.members} == {"3.6.0"}
+    assert cluster.world.etcd.leader_changes == 1
+    assert not [n for n in state.nodes if n.unschedulable or n.taints]
+    assert {b.admin for b in state.balancer} == {"ready"}
+
+
+@pytest.mark.parametrize("part", ["etcd", "control-plane", "nodes", "all"])
+def test_replacing_machines(part: str) -> None:
+    @virtual
+    async def go() -> None:
+        cluster = SimCluster()
+        target = replace(
+            UP,
+            etcd_strategy="replace" if part in ("etcd", "all") else "in-place",
+            control_plane_strategy="replace" if part in ("control-plane", "all") else "in-place",
+            node_strategy="replace" if part in ("nodes", "all") else "in-place",
+        )
+        ended = await drive(cluster, planned(cluster, target))
+        assert (ended.outcome, cluster.world.violations) == ("done", []), ended.why
+        assert versions(cluster) == NEW
+        assert len(cluster.state().nodes) == 3
+
+    go()
+
+
+@virtual
+async def test_etcd_alone_and_down_again() -> None:
+    cluster = SimCluster()
+    up = planned(cluster, Target(etcd="3.6.14", only=("etcd",)))
+    assert (await drive(cluster, up)).outcome == "done"
+    down = planned(cluster, Target(etcd="3.5.33", only=("etcd",)))
+    ended = await drive(cluster, down, run="run-2")
+    assert (ended.outcome, cluster.world.violations) == ("done", []), ended.why
+    assert versions(cluster)["etcd"] == {"3.5.33"}
+    assert {m.cluster_version for m in cluster.state().members} == {"3.5.0"}
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_other_sizes(size: int) -> None:
+    @virtual
+    async def go() -> None:
+        cluster = SimCluster(etcd=size, control_planes=size, workers=2)
+        ended = await drive(cluster, planned(cluster))
+        assert (ended.outcome, cluster.world.violations) == ("done", []), ended.why
+        assert versions(cluster) == NEW
+
+    go()
