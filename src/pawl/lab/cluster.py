@@ -20,7 +20,7 @@ import msgspec
 from pawl.core.errors import Refused
 from pawl.lab import archive, cgroups, cloudinit, config, host, image, network, workloads
 from pawl.lab.addressing import MAX_LABS, capacity
-from pawl.lab.machine import LabMachine, new_identity
+from pawl.lab.machine import LabMachine, forget, new_identity
 from pawl.lab.pki import Pki, ssh_key
 from pawl.lab.probe import NotReady, Prober, wait
 from pawl.lab.progress import Progress, Say
@@ -405,7 +405,9 @@ class Lab:
             cgroups.kill(self.name)
             cgroups.remove(self.name)
             for name in network.netns_of(self.name):
-                network.remove_interface(self.name, name.rsplit(".", 1)[1])
+                machine = name.rsplit(".", 1)[1]
+                network.remove_interface(self.name, machine)
+                forget(self.name, machine)
             network.remove_bridges(self.name)
             shutil.rmtree(self.dir.path)
 

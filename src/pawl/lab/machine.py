@@ -7,6 +7,7 @@ the supervisor by recorded pid and start time, everything else by the control gr
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -49,6 +50,12 @@ def start_time(pid: int) -> int | None:
     except OSError:
         return None
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def forget(lab: str, machine: str) -> None:
+    """Remove what nspawn keeps below /run for a machine, and leaves when it is killed."""
+    with contextlib.suppress(OSError):
+        Path(f"/run/systemd/nspawn/propagate/{lab}.{machine}").rmdir()
 
 
 def new_identity() -> str:
@@ -220,3 +227,4 @@ class LabMachine:
         cgroups.kill(self.lab.name, self.name)
         cgroups.remove(self.lab.name, self.name)
         self.dir.runtime_file.unlink(missing_ok=True)
+        forget(self.lab.name, self.name)

@@ -1,0 +1,97 @@
+"""Real labs for tests: raised once a session, named after this process, always taken down.
+
+A session that was killed cannot clean up; the next one does, because the name tells the process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pawl.core.errors import Refused
+from pawl.interfaces.cli.lab import open_lab
+from pawl.lab import host
+from pawl.lab.cluster import Lab
+from pawl.lab.spec import LabSpec
+from pawl.lab.store import default_root
+from pawl.lab.versions import resolve
+
+LabMaker = Callable[..., Lab]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.lab)
+
+
+def _left_over() -> list[str]:
+    """Labs of test sessions whose process is gone."""
+    found = []
+    for path in default_root().glob("t*-*"):
+        pid = path.name[1:].split("-", 1)[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            found.append(path.name)
+    return found
+
+
+@pytest.fixture(scope="session")
+def lab_maker() -> Iterator[LabMaker]:
+    """Makes labs: `lab_maker("roll", workers=2)` gives a lab that is up.
+
+    Keywords are fields of LabSpec, and `kubernetes` and `etcd` for versions. `start=False` only
+    names the lab and registers it for the clean-up.
+    """
+    try:
+        host.check()
+    except Refused as refused:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(refused))
+    for name in _left_over():
+        open_lab(name).down()
+    made: list[Lab] = []
+
+    def make(
+        word: str,
+        *,
+        kubernetes: str = "1.36",
+        etcd: str = "3.5",
+        start: bool = True,
+        **fields: object,
+    ) -> Lab:
+        lab = open_lab(f"t{os.getpid()}-{word}")
+        made.append(lab)
+        if start:
+            lab.up(wanted(lab.name, kubernetes, etcd, **fields))
+        return lab
+
+    try:
+        yield make
+    finally:
+        for lab in made:
+            lab.down()
+
+
+def wanted(name: str, kubernetes: str = "1.36", etcd: str = "3.5", **fields: object) -> LabSpec:
+    """What to ask `Lab.up` for; one machine of each role unless told otherwise."""
+    sizes = {"control_planes": 1, "etcd_members": 1, "workers": 1, **fields}
+    return LabSpec(
+        name=name,
+        index=0,
+        versions={
+            "kubernetes": resolve("kubernetes", kubernetes),
+            "etcd": resolve("etcd", etcd),
+        },
+        **sizes,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="session")
+def small_lab(lab_maker: LabMaker) -> Lab:
+    """One machine of each role. Whoever breaks a machine mends it with `small_lab.up()`."""
+    return lab_maker("small")
