@@ -1,0 +1,205 @@
+"""Questions that the tables answer: what a hop takes away, and what can take its place.
+
+A question about a minor that the tables do not cover is refused: silence about an unknown target
+would read as "nothing is removed there".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from pawl.core.errors import Refused
+from pawl.core.knowledge.rows import Api, Candidate, Flag, Gate, key
+from pawl.core.knowledge.store import Knowledge
+
+
+class Removal(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of `pawl knowledge removals`."""
+
+    group: str
+    version: str
+    kind: str
+    stage: str
+    default_served: bool
+    introduced: str
+    deprecated: str
+    removed: str
+    replacement: str
+    field_compatible: bool | None
+    source: str
+
+
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about one minor, from where, and how fresh."""
+
+    target: str
+    as_of: str
+    sources: dict[str, str]
+    missing: tuple[str, ...]
+    removed: dict[str, int]
+    verdict: str
+    disagreements: int
+
+
+def demand_known(knowledge: Knowledge, minor: str) -> str:
+    """The minor of "1.37", "v1.37" or "1.37.2". Raises Refused outside the tables."""
+    bare = minor.strip().removeprefix("v")
+    try:
+        bare = ".".join(str(part) for part in key(bare))
+    except ValueError:
+        raise Refused([f"{minor!r} is no Kubernetes minor such as {knowledge.newest}"]) from None
+    if not knowledge.known(bare):
+        raise Refused(
+            [
+                f"nothing is known about Kubernetes {bare}: the tables cover {knowledge.oldest} "
+                f"to {knowledge.newest} (as of {knowledge.as_of}). Update pawl, or derive the "
+                "tables for it (docs/knowledge.md)."
+            ]
+        )
+    return bare
+
+
+def between(since: str, to: str) -> range:
+    """Numbers of the minors that lie after `since`, up to and with `to` (of major 1)."""
+    return range(key(since)[1] + 1, key(to)[1] + 1)
+
+
+def removals(
+    knowledge: Knowledge, since: str = "", to: str = "", *, subresources: bool = False
+) -> tuple[Removal, ...]:
+    """APIs removed after `since` (default: before the oldest minor) up to and with `to`.
+
+    Without `subresources`, kinds that exist only below another resource are left out.
+    """
+    floor = key(since) if since else (0, 0)
+    ceiling = key(to or knowledge.newest)
+    found = [
+        row
+        for row in knowledge.apis
+        if row.removed
+        and floor < key(row.removed) <= ceiling
+        and (subresources or row.what != "subresource")
+    ]
+    found.sort(key=lambda r: (key(r.removed), r.group, r.version, r.kind))
+    return tuple(as_removal(row, to or knowledge.newest) for row in found)
+
+
+def as_removal(row: Api, target: str) -> Removal:
+    best = replacement(row, target)
+    return Removal(
+        group=row.group,
+        version=row.version,
+        kind=row.kind,
+        stage=row.stage,
+        default_served=row.default_served,
+        introduced=row.introduced,
+        deprecated=row.deprecated,
+        removed=row.removed,
+        replacement=best.api if best else "",
+        field_compatible=best.compatible if best else None,
+        source=row.source,
+    )
+
+
+def replacement(row: Api, target: str) -> Candidate | None:
+    """The best API that itself is served by default at `target`; None when there is none.
+
+    A row of a corrections file may give only `replacement`, without candidates.
+    """
+    at = key(target)
+    for candidate in row.candidates:
+        if key(candidate.from_) <= at < key(candidate.until):
+            return candidate
+    if row.replacement and not row.candidates:
+        return Candidate(api=row.replacement, from_="0.0", compatible=row.field_compatible)
+    return None
+
+
+def gone_gates(knowledge: Knowledge, target: str) -> Iterator[Gate]:
+    return (g for g in knowledge.gates if key(g.removed) <= key(target))
+
+
+def refused_gates(
+    knowledge: Knowledge, component: str, wanted: dict[str, bool], target: str
+) -> tuple[str, ...]:
+    """Sentences for gates that this component at `target` would refuse to start with."""
+    out = []
+    at = key(target)
+    for name, value in sorted(wanted.items()):
+        gate = knowledge.by_gate.get(name)
+        if gate is None or component not in gate.components:
+            continue
+        if key(gate.removed) <= at:
+            out.append(
+                f"feature gate {name} was removed in {gate.removed}: {component} {target} does "
+                "not start while it is named"
+            )
+        elif key(gate.locked) <= at and (stage := gate.at(at)) and stage.default is not value:
+            out.append(
+                f"feature gate {name} is locked to {str(stage.default).lower()} from "
+                f"{gate.locked} on: {component} {target} refuses {name}={str(value).lower()}"
+            )
+    return tuple(out)
+
+
+def gates_of(flags: Iterable[str]) -> dict[str, bool]:
+    """The gates that "--feature-gates=A=true,B=false" names, over all of a component's flags."""
+    out = {}
+    for flag in flags:
+        name, _, value = flag.lstrip("-").partition("=")
+        if name == "feature-gates":
+            for item in value.strip("\"'").split(","):
+                gate, _, text = item.strip().rpartition(":")  # 1.31 on: "kubelet:Gate=true"
+                del gate
+                word, _, truth = text.partition("=")
+                if word:
+                    out[word] = truth.lower() != "false"
+    return out
+
+
+def flags_gone(
+    knowledge: Knowledge, component: str, flags: Iterable[str], target: str
+) -> tuple[Flag, ...]:
+    """Flags in use that this component no longer has at `target` ("3.6" for etcd)."""
+    found = []
+    for text in flags:
+        name = text.lstrip("-").partition("=")[0].replace("_", "-")
+        row = knowledge.by_flag.get((component, name))
+        if row and key(row.removed) <= key(target):
+            found.append(row)
+    return tuple(found)
+
+
+def coverage(knowledge: Knowledge, target: str) -> Coverage:
+    """What is known about a minor. Raises Refused when it lies outside the tables."""
+    minor = demand_known(knowledge, target)
+    read = next(dict(s["read"]) for s in knowledge.sources if s["minor"] == minor)
+    expected = {name for s in knowledge.sources for name in s["read"]}
+    if key(minor) < (1, 20):
+        expected.discard("k8s.io/controller-manager")  # split off in 1.20
+    apis = [r for r in knowledge.apis if r.removed == minor and r.what != "subresource"]
+    counts = {
+        "APIs on by default": sum(r.default_served for r in apis),
+        "APIs off by default": sum(not r.default_served for r in apis),
+        "feature gates": sum(g.removed == minor for g in knowledge.gates),
+        "flags": sum(f.removed == minor and f.component != "etcd" for f in knowledge.flags),
+        "fields": sum(f.minor == minor and f.change == "removed" for f in knowledge.fields),
+        "admission plugins": sum(p.removed == minor for p in knowledge.plugins),
+        "configuration kinds": sum(c.removed == minor for c in knowledge.configurations),
+        "in-tree plugins": sum(i.removed == minor for i in knowledge.in_tree),
+    }
+    missing = tuple(sorted(expected - read.keys()))
+    verdict = "complete" if not missing else f"complete but for {', '.join(missing)}"
+    if not apis:
+        verdict += ", none"  # of the APIs: the counts say what else went
+    return Coverage(
+        target=minor,
+        as_of=knowledge.as_of,
+        sources=read,
+        missing=missing,
+        removed=counts,
+        verdict=verdict,
+        disagreements=sum(d.minor == minor for d in knowledge.disagreements),
+    )

@@ -1,0 +1,1 @@
+"""Derives pawl's knowledge tables from the releases' own source. See docs/knowledge.md."""
