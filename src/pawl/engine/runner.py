@@ -24,8 +24,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from pawl.core import invariants
+from pawl.core.actions import StageBinaries
 from pawl.core.config import PolicyConfig
-from pawl.core.decide import Done, Halt, Start, Wait, decide
+from pawl.core.decide import Done, Halt, Start, Wait, decide, finished
 from pawl.core.errors import (
     ArtifactError,
     PawlError,
@@ -152,7 +153,7 @@ class Runner:
             if self._guard.lost is not None:
                 raise self._guard.lost
             self._live.over = anyio.Event()
-            view = self._record.view()
+            view = self._found_done(self._record.view(), state)
             if not self._live.steps:
                 if self._stop.asked() and not view.aborted:
                     return self._end("interrupted", self._stop.asked())
@@ -166,7 +167,7 @@ class Runner:
                     if answer.outcome == "aborted":
                         return await self._abort(view, state, answer.why)
                     return self._end(answer.outcome, answer.why)
-                case Start() if not self._stopping():
+                case Start() if not self._stopping() and self._apart(answer.step):
                     self._begin(group, answer, view, state)
                     state = await self._next_state(state)
                     continue
@@ -201,6 +202,33 @@ class Runner:
             return self._live.failed
         view = self._record.view()
         return view.paused or view.aborted
+
+    def _found_done(self, view: RunView, state: ClusterState) -> RunView:
+        """Put on record what stands already: done by a process that died before it could say so,
+        or by somebody else. Once told, a step is not taken for undone when a later step of the
+        same machine passes through the states in between."""
+        found = [
+            step_id
+            for step_id in finished(self.plan, view, state)
+            if not view.step(step_id).done and step_id not in self._live.steps
+        ]
+        for step in self.plan.steps:
+            if step.id in found:
+                note = "Its end state stands already."
+                self._record.append(StepDone(step=step.id, note=note, **self._record.stamp()))
+        return self._record.view() if found else view
+
+    def _apart(self, step: Step) -> bool:
+        """Two steps never work on one machine at once; laying binaries ready is no work on it."""
+        if isinstance(step.action, StageBinaries):
+            return True
+        busy = {
+            host
+            for live in self._live.steps.values()
+            if not isinstance(live.action, StageBinaries)
+            for host in hosts_of(live)
+        }
+        return not busy.intersection(hosts_of(step))
 
     # -- observing ---------------------------------------------------------------------------------
 

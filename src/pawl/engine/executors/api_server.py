@@ -17,7 +17,7 @@ from functools import partial
 
 from pawl.core import flags, landed
 from pawl.core.actions import FinishEmulation, SwapApiServer
-from pawl.core.errors import StepFailed
+from pawl.core.errors import StepFailed, Temporary
 from pawl.core.model import ClusterState
 from pawl.core.version import Minor
 from pawl.engine.context import Context, Late
@@ -164,6 +164,8 @@ async def _quiet(ctx: Context, host: str) -> None:
 
     def quiet(state: ClusterState) -> str:
         entry, server = state.balancer_member(host), state.api_server(host)
+        if entry is not None and entry.admin == "ready":
+            raise Temporary(f"{host} was put back into the balancer by somebody.", 1.0)
         sessions = entry.sessions if entry else 0
         grew = bool(seen) and sessions > seen[-1]
         seen.append(sessions)
