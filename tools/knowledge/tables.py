@@ -395,11 +395,13 @@ class Builder:
 
     def flags(self) -> list[Row]:
         rows = []
-        first_facts = self.facts[FIRST_MINOR]["flags"]
-        for component in sorted(first_facts):
+        for component in sorted(self.facts[FIRST_MINOR]["flags"]):
             rows += self._component_flags(
                 component, {n: self.facts[n]["flags"][component] for n in MINORS}, text
             )
+        curated: list[Row] = json.loads((CURATED / "flags.json").read_bytes())
+        derived = {(row["component"], row["flag"]) for row in rows}
+        rows += [row for row in curated if (row["component"], row["flag"]) not in derived]
         lines = sorted(ETCD)
         etcd = {i: extract_etcd(line)["flags"] for i, line in enumerate(lines)}
         rows += self._component_flags("etcd", etcd, lambda i: "" if i is None else lines[i])

@@ -519,11 +519,15 @@ func (w *walker) registration(p *pkg, call *ast.CallExpr) bool {
 	switch {
 	case method == "AddFlag" && len(call.Args) == 1:
 		// fs.AddFlag(flag.Lookup(name)): a flag of a library, taken over by name.
-		if inner, ok := call.Args[0].(*ast.CallExpr); ok && len(inner.Args) == 1 {
-			if name, ok := w.text(p, inner.Args[0]); ok {
-				w.found[name] = &flagSpec{Type: "registered elsewhere", File: w.file(p, call)}
-				return true
-			}
+		name := ""
+		if inner, ok := call.Args[0].(*ast.CallExpr); ok && len(inner.Args) == 1 && strings.HasSuffix(expr(inner.Fun), "Lookup") {
+			name, _ = w.text(p, inner.Args[0])
+		} else if strings.HasSuffix(receiver(call), "FeatureGate") { // featuregate's own AddFlag(fs)
+			name = "feature-gates"
+		}
+		if name != "" {
+			w.found[name] = &flagSpec{Type: "registered elsewhere", File: w.file(p, call)}
+			return true
 		}
 		return false
 	case method == "MarkDeprecated" || method == "MarkHidden":

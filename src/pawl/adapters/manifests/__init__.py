@@ -1,0 +1,1 @@
+"""Reading what teams keep in files: manifests, charts, corrections, waivers, changelogs."""

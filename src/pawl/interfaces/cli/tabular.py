@@ -1,0 +1,55 @@
+"""Rows as a table, JSON or YAML, for the commands whose answer is a list."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+Format = Literal["table", "json", "yaml"]
+
+
+def emit(rows: Sequence[object], columns: Sequence[str], output: Format) -> None:
+    """Print `rows` (structs): all fields as JSON or YAML, `columns` of them as a table."""
+    plain: list[dict[str, Any]] = msgspec.to_builtins(list(rows))
+    if output == "json":
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n")
+    elif output == "yaml":
+        import yaml
+
+        sys.stdout.write(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    else:
+        lines([[cell(row.get(column)) for column in columns] for row in plain], columns)
+
+
+def cell(value: object) -> str:
+    match value:
+        case None:
+            return "unknown"
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(cell(v) for v in value)
+        case dict():
+            return " ".join(cell(v) for v in value.values())
+        case _:
+            return str(value) or "-"
+
+
+def lines(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
+    """Aligned columns; on a terminal the last one wraps, elsewhere nothing is cut."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*(c.replace("_", " ") for c in columns), box=None, header_style="bold")
+        for row in rows:
+            table.add_row(*row)
+        Console(highlight=False).print(table)
+        return
+    heads = [c.replace("_", " ").upper() for c in columns]
+    widths = [max([len(h), *(len(r[i]) for r in rows)]) for i, h in enumerate(heads)]
+    for row in [heads, *rows]:
+        print("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip())
