@@ -130,9 +130,8 @@ def _chain(draft: Draft, target: Version) -> list[Version]:
     else:
         return [target]
     path: list[Version] = []
-    controllers = [controller_version(c, draft.state) for c in draft.state.controllers]
-    if known and any(v is not None and v.minor_line < oldest for v in controllers):
-        path.append(min(known))  # an earlier hop is not finished: its controllers come first
+    if known and _controllers_behind(draft.state, oldest):
+        path.append(min(known))  # an earlier hop is not finished: it comes first
     minor = oldest + 1
     while minor < target.minor_line:
         between = draft.releases.get(minor)
@@ -145,6 +144,16 @@ def _chain(draft: Draft, target: Version) -> list[Version]:
         path.append(between)
         minor = minor + 1
     return path if path and path[-1] == target else [*path, target]
+
+
+def _controllers_behind(state: ClusterState, minor: Minor) -> bool:
+    """Whether a controller is, or emulates, an older minor than this: they end each hop."""
+    for c in state.controllers:
+        acts_as = skew.effective_controller(c, state)
+        at = controller_version(c, state)
+        if (acts_as is not None and acts_as < minor) or (at is not None and at.minor_line < minor):
+            return True
+    return False
 
 
 def _lagging_nodes(draft: Draft, hop: Version) -> None:
