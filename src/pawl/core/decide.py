@@ -37,6 +37,7 @@ from pawl.core.actions import (
     Soak,
     StageBinaries,
     SwapApiServer,
+    SwapController,
     SwapEtcdMember,
     SwapNode,
 )
@@ -92,6 +93,16 @@ _PASSING = (
     PointOfNoReturn,
 )
 """Steps whose end state need not last, or is known to the journal alone."""
+
+_ON_CONTROL_PLANE = (
+    SwapEtcdMember,
+    ReplaceEtcdMachine,
+    SwapApiServer,
+    FinishEmulation,
+    SwapController,
+    AddControlPlane,
+    RetireControlPlane,
+)
 
 _ASSERTING = (StageBinaries, ConvergeEtcd)
 """Steps that also ask a question (are the flags accepted, are the hashes equal): an end state that
@@ -239,17 +250,10 @@ def _trouble(
             return f"etcd member {', '.join(sick)} is not healthy."
         if not quorum.kept(state):
             return "etcd has no quorum."
-    if isinstance(action, SwapApiServer | FinishEmulation | RetireControlPlane):
-        others = [
-            a.host
-            for a in state.api_servers
-            if a.host != action.host and not invariants.landed_serving(a, state)
-        ]
-        if others:
-            return (
-                f"API server {', '.join(others)} does not serve through the load balancer; "
-                f"{action.host} must not be taken out as well."
-            )
+    if isinstance(action, _ON_CONTROL_PLANE):
+        why = _elsewhere(action, state)
+        if why:
+            return why
     if isinstance(action, RetireNode | SwapNode):
         why = _node_trouble(action, state, running)
         if why:
@@ -260,6 +264,28 @@ def _trouble(
         if broken:
             return broken[0]
     return ""
+
+
+def _elsewhere(action: AnyAction, state: ClusterState) -> str:
+    """One control-plane machine at a time: nothing else may be out of service, be it etcd, an API
+    server or a controller. What this very action has left unfinished does not count, and when
+    it has, it is finished whatever else is wrong."""
+    out: dict[str, str] = {}
+    for member in state.voters:
+        if not member.healthy:
+            out[member.host] = f"etcd member {member.name} is not healthy"
+    for server in state.api_servers:
+        if not invariants.landed_serving(server, state):
+            out[server.host] = f"API server {server.host} does not serve"
+    for controller in state.controllers:
+        if not controller.healthy:
+            out.setdefault(
+                controller.host, f"{controller.component} on {controller.host} is not healthy"
+            )
+    host = getattr(action, "host", "") or getattr(action, "machine", "")
+    if not out or host in out:
+        return ""
+    return f"{next(iter(out.values()))}; {host} must not be taken out as well."
 
 
 def _node_trouble(action: RetireNode | SwapNode, state: ClusterState, running: list[Step]) -> str:

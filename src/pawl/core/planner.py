@@ -111,7 +111,10 @@ def _kubernetes(draft: Draft, target: Version) -> None:
         if draft.wants("nodes"):
             plan_nodes(draft, target)
         return
-    for hop in _chain(draft, target):
+    path = _chain(draft, target)
+    if not path:
+        return
+    for hop in path:
         if draft.wants("nodes"):
             _lagging_nodes(draft, hop)
         plan_control_plane(draft, hop)
@@ -120,7 +123,8 @@ def _kubernetes(draft: Draft, target: Version) -> None:
 
 
 def _chain(draft: Draft, target: Version) -> list[Version]:
-    """The exact releases that the control plane passes, ending with `target`."""
+    """The exact releases that the control plane passes, ending with `target`; none when a release
+    in between is not known."""
     span = skew.api_range(draft.state)
     known = [v for a in draft.state.api_servers if (v := running(a, draft.state)) is not None]
     if span is not None:
@@ -140,7 +144,7 @@ def _chain(draft: Draft, target: Version) -> list[Version]:
                 f"The way from {oldest} to {target.minor_line} passes {minor}, and which release "
                 f"of it to use is not known: say --release {minor}=X.Y.Z."
             )
-            return path
+            return []
         path.append(between)
         minor = minor + 1
     return path if path and path[-1] == target else [*path, target]

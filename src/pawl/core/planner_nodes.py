@@ -10,7 +10,7 @@ that also run a kubelet are always done in place, one at a time, before the work
 
 from __future__ import annotations
 
-from pawl.core import marks
+from pawl.core import marks, skew
 from pawl.core.actions import (
     AddNode,
     CloseNodes,
@@ -58,6 +58,13 @@ def pool_of(node: Node, state: ClusterState) -> str:
 
 def plan_nodes(draft: Draft, target: Version) -> None:
     """Add all steps that bring kubelets and kube-proxies to `target`, pool by pool."""
+    span = skew.api_range(draft.state)
+    if span is not None and target.minor_line > span[0]:
+        draft.refuse(
+            f"Nodes cannot go to {target} while an API server serves {span[0]}: upgrade the "
+            "control plane first (leave out --only nodes)."
+        )
+        return
     pools = sorted({pool_of(n, draft.state) for n in draft.state.nodes})
     if draft.target.pool:
         if draft.target.pool not in pools:
@@ -69,7 +76,9 @@ def plan_nodes(draft: Draft, target: Version) -> None:
     pools.sort(key=lambda p: (p != CONTROL_PLANE_POOL, p))
     for pool in pools:
         replace = draft.target.node_strategy == "replace" and pool != CONTROL_PLANE_POOL
-        if replace:
+        if _newer(draft, pool, target):
+            _back(draft, pool, target, replace=replace)
+        elif replace:
             _replace(draft, pool, target)
         else:
             _in_place(draft, pool, target)
@@ -108,6 +117,50 @@ def _soak(draft: Draft, pool: str, target: Version, canary: str) -> None:
         Soak(gate="node", seconds=draft.config.policy.soak.node),
         why=f"{canary} is the canary of pool {pool}: it carries real pods before others follow.",
     )
+
+
+def _newer(draft: Draft, pool: str, target: Version) -> list[Node]:
+    return [
+        n
+        for n in _in_pool(draft, pool)
+        if (v := kubelet_version(n, draft.state)) is not None and v > target
+    ]
+
+
+def _back(draft: Draft, pool: str, target: Version, *, replace: bool) -> None:
+    """To an older kubelet: legal while it stays within the skew policy, and without a canary,
+    because the version is the one that ran here before.
+
+    A new machine whose predecessor still stands is only retired; the others get a machine of the
+    old image first.
+    """
+    todo = sorted(_newer(draft, pool, target), key=_ours_first)
+    for node in todo:
+        now = kubelet_version(node, draft.state)
+        if not replace:
+            host = node.host or node.name
+            draft.add(
+                f"nodes/{target}/stage/kubelet/{host}",
+                "nodes",
+                StageBinaries(host=host, component="kubelet", version=str(target)),
+                why="The old binary is kept where it was, so this is done at once.",
+            )
+            draft.add(
+                f"nodes/{target}/swap/{node.name}",
+                "nodes",
+                SwapNode(node=node.name, source=str(now), target=str(target)),
+                why="Back to the older kubelet, drained like on the way up.",
+                risk="A kubelet of an older minor does not know state that the newer one wrote.",
+                disruption=_DRAINED,
+            )
+            continue
+        stands = any(
+            n.name != node.name and marks.base(n.name) == marks.base(node.name)
+            for n in draft.state.nodes
+        )
+        if not stands:
+            _add_batch(draft, pool, [node], target)
+        _retire_batch(draft, [node], target)
 
 
 def _in_place(draft: Draft, pool: str, target: Version) -> None:
@@ -259,7 +312,7 @@ def _proxies(draft: Draft, pools: list[str], target: Version) -> None:
         if pool_of(node, draft.state) not in pools:
             continue
         at = proxy_version(node, draft.state)
-        if at is None or at > target:
+        if at is None or at == target or (at > target and draft.target.node_strategy == "replace"):
             continue
         host = node.host or node.name
         draft.add(

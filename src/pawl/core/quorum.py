@@ -42,13 +42,14 @@ def announced_outage(state: ClusterState) -> bool:
 def why_not_stop(state: ClusterState, host: str) -> str:
     """Why the member on `host` must not be stopped now; "" when it may.
 
-    A target that is already down (an interrupted step) may be worked on: nothing more is lost.
+    A target that is already down (an interrupted step) may always be worked on: nothing more is
+    lost by it, and when a second member has failed meanwhile it is what brings quorum back.
     """
     voters = state.voters
     target = state.member(host)
     if target is None:
         return f"no etcd member is known on {host}."
-    if len(voters) == 1:
+    if len(voters) == 1 or not target.healthy:
         return ""
     if len(voters) == 2:
         return "two etcd members tolerate no stop: add a third member first."
