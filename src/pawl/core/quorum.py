@@ -55,12 +55,12 @@ def why_not_stop(state: ClusterState, host: str) -> str:
         return "two etcd members tolerate no stop: add a third member first."
     others = healthy_others(state, host)
     need = size(len(voters))
+    sick = [m.name for m in voters if m.host != host and not m.healthy]
     if len(others) < need:
         return (
             f"only {len(others)} of {len(voters)} etcd voters besides {host} are healthy, and "
-            f"{need} are needed for quorum: mend the others first."
+            f"{need} are needed for quorum: mend {', '.join(sick)} first."
         )
-    sick = [m.name for m in voters if m.host != host and not m.healthy]
     if sick:
         return (
             f"etcd member {', '.join(sick)} is not healthy; a voluntary stop of {host} needs all "
