@@ -1,0 +1,93 @@
+"""How fast `pawl lint` is: 10,000 documents of 2 KB, in one file and in 10,000 files.
+
+Target: at most 1 s. Prints a table; the documents are a plausible mixture (Deployments, Services,
+ConfigMaps, Ingresses …), one in 200 of them with an API that is gone at the target.
+
+    python bench/lint.py [DOCUMENTS]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pawl.adapters.manifests.linting import Linter
+from pawl.core.knowledge.store import Knowledge
+from pawl.core.lint.judge import Judge
+
+SIZE = 2048
+GONE = {"apiVersion": "policy/v1beta1", "kind": "PodDisruptionBudget"}
+COMMON = (
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+    ("v1", "ConfigMap"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("batch/v1", "CronJob"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+)
+
+
+def document(number: int) -> bytes:
+    api, kind = COMMON[number % len(COMMON)] if number % 200 else tuple(GONE.values())
+    text = (
+        f"apiVersion: {api}\nkind: {kind}\nmetadata:\n  name: object-{number}\n"
+        f"  namespace: team-{number % 40}\nspec:\n  template:\n    spec:\n      containers:\n"
+    )
+    line = 0
+    while len(text) < SIZE:
+        text += f"        - name: c{line}\n          image: registry.example/app:{number}.{line}\n"
+        line += 1
+    return text.encode()
+
+
+def measure(what: str, run: Callable[[Linter], None]) -> None:
+    seconds = []
+    linter = None
+    for _ in range(3):
+        started = time.perf_counter()
+        linter = Linter(Judge(Knowledge(), "1.37"))
+        run(linter)
+        seconds.append(time.perf_counter() - started)
+    assert linter is not None
+    print(
+        f"| {what} | {linter.documents:,} | {linter.files:,} | {len(linter.findings)} "
+        f"| {sorted(seconds)[1]:.2f} s | {linter.documents / sorted(seconds)[1]:,.0f} |"
+    )
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    documents = [document(n) for n in range(count)]
+    with tempfile.TemporaryDirectory() as place:
+        one, many = Path(place, "one"), Path(place, "many")
+        one.mkdir(), many.mkdir()
+        (one / "all.yaml").write_bytes(b"---\n".join(documents))
+        for number, data in enumerate(documents):
+            (many / f"{number}.yaml").write_bytes(data)
+        items = [
+            {
+                "apiVersion": api,
+                "kind": kind,
+                "metadata": {"name": f"o{n}"},
+                "data": {"x": "y" * 1900},
+            }
+            for n in range(count)
+            for api, kind in [COMMON[n % len(COMMON)]]
+        ]
+        listed = Path(place, "list.json")
+        listed.write_text(
+            json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1)
+        )
+        print("| input | documents | files | findings | median of 3 | documents/s |")
+        print("|---|---|---|---|---|---|")
+        measure("one YAML file", lambda linter: linter.path(str(one)))
+        measure("a file for each", lambda linter: linter.path(str(many)))
+        measure("one JSON list", lambda linter: linter.path(str(listed)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""Runs the rules over files, directories, charts and standard input, and mends where asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, plain
+from pawl.core.errors import ConfigError
+from pawl.core.lint import fix
+from pawl.core.lint.finding import LintFinding, NotRead
+from pawl.core.lint.glance import Chunk, Lines, blank, look, split
+from pawl.core.lint.judge import Judge
+from pawl.core.lint.node import Node
+from pawl.core.lint.owners import Owners
+
+SUFFIXES = (".yaml", ".yml", ".json")
+SKIPPED = (".git", "node_modules", ".terraform", "__pycache__", ".venv", "vendor")
+HELM_SECONDS = 60.0
+_TEMPLATE = re.compile(rb"\{\{")
+
+
+class Linter:
+    """Collects findings over any number of inputs. Paths are reported as they were given."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        owners: Owners | None = None,
+        *,
+        root: Path = Path(),
+        mend: bool = False,
+        helm: str = "helm",
+    ) -> None:
+        """`root` is the directory that the patterns of `owners` start from."""
+        self._judge, self._owners, self._mend = judge, owners or Owners(), mend
+        self._root = root.resolve()
+        self._helm = shutil.which(helm) or ""
+        self.findings: list[LintFinding] = []
+        self.not_read: list[NotRead] = []
+        self.files = self.documents = self.objects = 0
+
+    def path(self, path: str) -> None:
+        """A file or a directory (recursively; a directory with Chart.yaml is a chart)."""
+        if os.path.isdir(path):
+            self._directory(path)
+        elif os.path.exists(path):
+            self.file(path)
+        else:
+            raise ConfigError(path, ["there is no such file or directory"])
+
+    def _directory(self, directory: str) -> None:
+        if os.path.exists(os.path.join(directory, "Chart.yaml")):
+            self._chart(directory)
+            return
+        try:
+            entries = sorted(os.scandir(directory), key=lambda e: e.name)
+        except OSError as error:
+            self._unread(directory, f"cannot be listed: {error.strerror}")
+            return
+        for entry in entries:
+            path = entry.path.removeprefix("./")
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in SKIPPED:
+                    self._directory(path)
+            elif entry.name.endswith(SUFFIXES):
+                self.file(path)
+
+    def file(self, path: str) -> None:
+        try:
+            with open(path, "rb") as handle:
+                data = handle.read()
+        except OSError as error:
+            self._unread(path, f"cannot be read: {error.strerror}")
+            return
+        before = len(self.findings)
+        self.data(data, path)
+        found = self.findings[before:]
+        if self._mend and any(f.fixable for f in found):
+            new, lines = fix.rewrite(data, found)
+            if lines:
+                _replace(path, new)
+                self.findings[before:] = [
+                    msgspec.structs.replace(f, fixed=True) if f.fixable and f.line in lines else f
+                    for f in found
+                ]
+
+    def data(self, data: bytes, path: str, *, rendered: str = "") -> None:
+        """Judge one stream. `rendered` names the chart that it comes from, which is not mended."""
+        self.files += 1
+        before = len(self.findings)
+        if data.lstrip()[:1] in (b"{", b"["):
+            self._json(data, path)
+        else:
+            lines = Lines(data)
+            for chunk in split(data):
+                self._chunk(chunk, path, lines)
+        if rendered:
+            self.findings[before:] = [
+                msgspec.structs.replace(f, fixable=False, note=f.note or f"in chart {rendered}")
+                for f in self.findings[before:]
+            ]
+
+    def _chunk(self, chunk: Chunk, path: str, lines: Lines) -> None:
+        seen = look(chunk)
+        self.documents += 1
+        if seen.api_version:
+            self.objects += 1
+            if b"{{" not in seen.kind.encode() and not self._judge.interest(
+                seen.api_version, seen.kind, chunk.text
+            ):
+                return
+        elif not seen.parse:
+            if not blank(chunk) and _TEMPLATE.search(chunk.text):
+                self._parsed(chunk, path, lines)
+            return
+        self._parsed(chunk, path, lines)
+
+    def _parsed(self, chunk: Chunk, path: str, lines: Lines) -> None:
+        first = lines.at(chunk.start)
+        try:
+            for node in from_yaml(chunk.text, first):
+                self._judged(node, path)
+        except Unparsable as error:
+            why = f"is not YAML: {error}"
+            if _TEMPLATE.search(chunk.text):
+                why = "is a template: lint what it renders to (helm template … | pawl lint -)"
+            self._unread(path, why, first + error.line - 1)
+
+    def _json(self, data: bytes, path: str) -> None:
+        try:
+            for head, api, kind, raw in from_json(data):
+                self.documents += 1
+                self.objects += bool(api and kind)
+                if self._judge.interest(api, kind, raw):
+                    whole = msgspec.json.decode(raw)
+                    whole = {**whole, "apiVersion": api, "kind": kind}
+                    start = head.line
+                    at = raw.find(b'"apiVersion"')
+                    line = start + (raw.count(b"\n", 0, at) if at > 0 else 0)
+                    self._judged(plain(whole, line), path)
+        except Unparsable as error:
+            try:  # several JSON documents, or flow-style YAML
+                for node in from_yaml(data):
+                    self.documents += 1
+                    self._judged(node, path)
+            except Unparsable:
+                self._unread(path, str(error), error.line)
+
+    def _judged(self, node: Node, path: str) -> None:
+        self.findings += self._judge.judge(
+            node, path, self._owners.of(os.path.relpath(os.path.realpath(path), self._root))
+        )
+
+    def _chart(self, directory: str) -> None:
+        """Charts are judged by what they render to; the lines are those of the rendering."""
+        if not self._helm:
+            self._unread(directory, "is a Helm chart, and helm is not installed to render it")
+            return
+        argv = [self._helm, "template", "pawl-lint", directory, "--include-crds"]
+        argv += ["--kube-version", f"{self._judge.target}.0"]
+        try:
+            done = subprocess.run(
+                argv,
+                capture_output=True,
+                timeout=HELM_SECONDS,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self._unread(directory, f"helm template failed: {error}")
+            return
+        if done.returncode:
+            words = done.stderr.decode(errors="replace").strip().splitlines()
+            self._unread(directory, f"helm template failed: {words[-1] if words else 'no reason'}")
+            return
+        for source, part in _rendered(done.stdout, directory):
+            self.data(part, source, rendered=os.path.basename(os.path.normpath(directory)))
+
+    def _unread(self, path: str, why: str, line: int = 0) -> None:
+        self.not_read.append(NotRead(path=path, line=line, why=why))
+
+
+def _rendered(data: bytes, directory: str) -> Iterator[tuple[str, bytes]]:
+    """helm's output by template: each document names the file it comes from."""
+    for chunk in split(data):
+        match = re.search(rb"^# Source: [^/\n]+/(\S+)", chunk.text, re.M)
+        yield os.path.join(directory, match[1].decode() if match else ""), chunk.text
+
+
+def _replace(path: str, data: bytes) -> None:
+    """Write beside and rename, keeping the mode; a symbolic link's target is what changes."""
+    real = os.path.realpath(path)
+    beside = f"{real}.pawl-fix"
+    mode = os.stat(real).st_mode
+    with open(beside, "wb") as handle:
+        handle.write(data)
+    os.chmod(beside, mode & 0o7777)
+    os.replace(beside, real)
+
+
+def find_owners(paths: Sequence[str]) -> Path | None:
+    """The CODEOWNERS of the first repository above (or at) one of the paths."""
+    for path in paths:
+        start = Path(path if path != "-" else ".").resolve()
+        for directory in (start, *start.parents):
+            for name in (
+                "CODEOWNERS",
+                ".github/CODEOWNERS",
+                "docs/CODEOWNERS",
+                ".gitlab/CODEOWNERS",
+            ):
+                if (directory / name).is_file():
+                    return directory / name
+            if (directory / ".git").exists():
+                break
+    return None

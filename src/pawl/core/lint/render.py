@@ -1,0 +1,152 @@
+"""A report as text, Markdown, SARIF 2.1.0 and JUnit. JSON is the report itself."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+import msgspec
+
+from pawl.core.findings import Severity
+from pawl.core.lint.finding import RULES, LintFinding, Report
+
+_SARIF_LEVEL = {Severity.BLOCKER: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+
+
+def text(report: Report) -> str:
+    """file:line first, as editors and CI logs link it."""
+    out = []
+    for f in report.findings:
+        mark = "fixed" if f.fixed else "waived" if f.waived else str(f.severity)
+        owner = f" [{f.owner}]" if f.owner else ""
+        out.append(f"{f.path}:{f.line}: {mark}: {f.object}{owner}: {f.message} ({f.rule})")
+        out += [f"    {change}" for change in f.fields[:8]]
+        if len(f.fields) > 8:
+            out.append(f"    and {len(f.fields) - 8} more")
+        if f.note:
+            out.append(f"    note: {f.note}")
+        if f.waived:
+            out.append(f"    {f.waived}")
+    for n in report.not_read:
+        out.append(f"{n.path}{f':{n.line}' if n.line else ''}: not read: {n.why}")
+    out += [f"note: {note}" for note in report.notes]
+    return "\n".join([*out, report.verdict]) + "\n"
+
+
+def markdown(report: Report) -> str:
+    out = [f"## pawl lint: {report.verdict}", ""]
+    if report.findings:
+        out += ["| | Where | Object | Owner | What | Change |", "|---|---|---|---|---|---|"]
+    for f in report.findings:
+        mark = "fixed" if f.fixed else "waived" if f.waived else str(f.severity)
+        change = "; ".join(f.fields[:5]) if f.fields else f.change
+        cells = (
+            mark,
+            f"`{f.path}:{f.line}`",
+            f.object,
+            f.owner or "-",
+            f.message + (f" ({f.waived})" if f.waived else ""),
+            change,
+        )
+        out.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    if report.not_read:
+        out += ["", "### Not read", ""]
+        out += [
+            f"- `{n.path}`{f' line {n.line}' if n.line else ''}: {n.why}" for n in report.not_read
+        ]
+    out += ["", *(f"- {note}" for note in report.notes)] if report.notes else []
+    return "\n".join(out) + "\n"
+
+
+def sarif(report: Report, version: str) -> str:
+    """SARIF 2.1.0, as code scanning of GitHub and others reads it."""
+    results: list[dict[str, Any]] = []
+    for f in report.findings:
+        if f.fixed:
+            continue
+        result: dict[str, Any] = {
+            "ruleId": f.rule,
+            "level": _SARIF_LEVEL[f.severity],
+            "message": {"text": f"{f.object}: {f.message}"},
+            "locations": [_place(f.path, f.line)],
+            "partialFingerprints": {"pawl/v1": f"{f.rule}:{f.api_version}:{f.object}"},
+            "properties": {"minor": f.minor, "replacement": f.replacement, "owner": f.owner},
+        }
+        if f.waived:
+            result["suppressions"] = [{"kind": "external", "justification": f.waived}]
+        results.append(result)
+    notifications = [
+        {
+            "level": "error",
+            "message": {"text": f"not read: {n.why}"},
+            "locations": [_place(n.path, n.line or 1)],
+        }
+        for n in report.not_read
+    ]
+    document = {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "pawl lint",
+                        "version": version,
+                        "rules": [
+                            {"id": rule, "shortDescription": {"text": what}}
+                            for rule, what in RULES.items()
+                        ],
+                    }
+                },
+                "results": results,
+                "invocations": [
+                    {
+                        "executionSuccessful": not report.not_read,
+                        "toolExecutionNotifications": notifications,
+                    }
+                ],
+            }
+        ],
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def _place(path: str, line: int) -> dict[str, Any]:
+    return {
+        "physicalLocation": {
+            "artifactLocation": {"uri": path.replace("\\", "/")},
+            "region": {"startLine": max(line, 1)},
+        }
+    }
+
+
+def junit(report: Report) -> str:
+    """One test case for each finding; what was not read is an error; waived is skipped."""
+    cases = [_case(f) for f in report.findings if not f.fixed]
+    failures = sum("<failure" in c for c in cases)
+    skipped = sum("<skipped" in c for c in cases)
+    cases += [
+        f'  <testcase classname={quoteattr(n.path)} name="read">'
+        f"<error message={quoteattr(n.why)}/></testcase>"
+        for n in report.not_read
+    ]
+    if not cases:
+        cases = [f'  <testcase classname="pawl.lint" name="Kubernetes {report.target}"/>']
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<testsuite name="pawl lint" tests="{len(cases)}" failures="{failures}" '
+        f'errors="{len(report.not_read)}" skipped="{skipped}">\n'
+        + "\n".join(cases)
+        + "\n</testsuite>\n"
+    )
+
+
+def _case(f: LintFinding) -> str:
+    head = f"  <testcase classname={quoteattr(f.path)} name={quoteattr(f'{f.rule} {f.object}')}"
+    head += f' file={quoteattr(f.path)} line="{f.line}">'
+    if f.waived:
+        return f"{head}<skipped message={quoteattr(f.waived)}/></testcase>"
+    body = escape("\n".join([f"{f.path}:{f.line}: {f.message}", *f.fields]))
+    if f.severity is Severity.BLOCKER:
+        return f"{head}<failure message={quoteattr(f.message)}>{body}</failure></testcase>"
+    return f"{head}<system-out>{escape(f'{f.severity}: ')}{body}</system-out></testcase>"

@@ -1,0 +1,102 @@
+"""`pawl lint`: removed APIs and fields in manifests, for a team's CI and pre-commit."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+Output = Literal["text", "json", "sarif", "junit", "markdown"]
+WAIVERS = ".pawl-waivers.yaml"
+
+
+def lint(
+    *paths: Annotated[str, Parameter(help="Files, directories, charts, or - for standard input.")],
+    kube_version: Annotated[str, Parameter(help="The minor you go to, such as 1.37.")],
+    output: Annotated[
+        Output, Parameter(name=["--output", "-o"], help="text, json, sarif, junit or markdown.")
+    ] = "text",
+    fix: Annotated[
+        bool, Parameter(help="Rewrite where the apiVersion alone is enough.", negative=())
+    ] = False,
+    waivers: Annotated[
+        Path | None, Parameter(help=f"Waivers (default: {WAIVERS} where it is there).")
+    ] = None,
+    owners: Annotated[
+        Path | None, Parameter(help="CODEOWNERS (default: the repository's).")
+    ] = None,
+    corrections: Annotated[
+        tuple[Path, ...], Parameter(help="Your own rows for the tables, CRDs too; repeatable.")
+    ] = (),
+) -> int:
+    """Find what will break in manifests at a Kubernetes minor.
+
+    Exit codes: 0 clean, 1 warnings, 2 blockers, 3 something was not read, 4 an error.
+
+    Examples:
+        pawl lint --kube-version 1.37 deploy/
+        helm template my-app chart/ | pawl lint --kube-version 1.37 -
+        pawl lint --kube-version 1.37 --fix deploy/
+        pawl lint --kube-version 1.37 -o sarif deploy/ > pawl.sarif
+    """
+    from pawl import __version__
+    from pawl.adapters.manifests.documents import knowledge, read
+    from pawl.adapters.manifests.linting import Linter, find_owners
+    from pawl.core.errors import ConfigError
+    from pawl.core.knowledge.answer import demand_known
+    from pawl.core.lint import render, waive
+    from pawl.core.lint.finding import Report
+    from pawl.core.lint.judge import Judge
+    from pawl.core.lint.owners import parse
+
+    if not paths:
+        raise ConfigError("pawl lint", ["name files or directories, or - for standard input"])
+    tables = knowledge(corrections)
+    target = demand_known(tables, kube_version)
+    if waivers is None and Path(WAIVERS).exists():
+        waivers = Path(WAIVERS)
+    accepted = waive.decode(read(waivers), str(waivers)) if waivers else ()
+    book = owners or find_owners(paths)
+    root = book.parent if book else Path()
+    if root.name in (".github", ".gitlab", "docs"):
+        root = root.parent
+    linter = Linter(
+        Judge(tables, target), parse(book.read_text()) if book else None, root=root, mend=fix
+    )
+    for path in paths:
+        if path == "-":
+            linter.data(sys.stdin.buffer.read(), "-")
+        else:
+            linter.path(os.path.normpath(path))
+    findings, notes = waive.apply(
+        linter.findings, accepted, time.strftime("%Y-%m-%d", time.gmtime())
+    )
+    report = Report(
+        target=target,
+        knowledge_as_of=tables.as_of,
+        findings=findings,
+        not_read=tuple(linter.not_read),
+        notes=notes,
+        files=linter.files,
+        documents=linter.documents,
+        objects=linter.objects,
+    )
+    match output:
+        case "json":
+            import msgspec
+
+            out = msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+        case "sarif":
+            out = render.sarif(report, __version__)
+        case "junit":
+            out = render.junit(report)
+        case "markdown":
+            out = render.markdown(report)
+        case _:
+            out = render.text(report)
+    sys.stdout.write(out)
+    return report.exit_code
