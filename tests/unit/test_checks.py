@@ -288,6 +288,12 @@ def test_what_a_crash_left_is_planned_first() -> None:
     assert swaps[0] == "etcd/3.6.14/swap/etcd-3"
 
 
+def test_what_an_earlier_upgrade_left_behind_is_no_evidence() -> None:
+    """Somebody stopped this member; 3.5.32 lies there since the last patch release."""
+    state = stopped_mid_swap("etcd", "etcd-3", ("3.5.32", "3.5.33"))
+    assert found("", state, GOAL)["PAWL-E001"] is B
+
+
 def test_a_failed_unit_is_a_fault_and_not_a_left_over() -> None:
     s = stopped_mid_swap("etcd", "etcd-3", ("3.5.33", "3.6.14"))
     failed = UnitState(name="etcd.service", active="failed")

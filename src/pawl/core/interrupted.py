@@ -14,14 +14,17 @@ from pawl.core import marks
 from pawl.core.drift import names
 from pawl.core.model import ApiServer, ClusterState, Controller, EtcdMember, Host, Node, Unread
 from pawl.core.plan import Target
+from pawl.core.version import Version
 
 _ORDERLY = ("inactive", "activating", "deactivating")
 
 
-def _stopped_in_order(host: Host | None, component: str, unit: str = "") -> bool:
+def _stopped_in_order(host: Host | None, component: str) -> bool:
     if host is None or not host.reachable:
         return False
-    found = host.unit(unit or f"{component}.service")
+    found = host.unit(f"{component}.service") or next(
+        (u for u in host.units if component in u.name), None
+    )
     return found is not None and found.active in _ORDERLY
 
 
@@ -35,12 +38,26 @@ def _versions_beside(host: Host | None, component: str) -> bool:
     return len(lying) > 1
 
 
+def _on_its_way(host: Host | None, m: EtcdMember, state: ClusterState, target: str) -> bool:
+    """Whether this host is between two etcd releases on the way to `target`: the release asked
+    for, or one in between, lies ready or is switched to already. What an earlier, finished upgrade
+    has left on the host is no evidence."""
+    if host is None or not target or "etcd" not in host.current:
+        return False
+    now, end = Version.parse(host.current["etcd"]), Version.parse(target)
+    lying = {Version.parse(v) for v in host.staged.get("etcd", ())} | {now}
+    if end in lying or any(now < v < end for v in lying):
+        return True
+    told = [o.cluster_version for o in state.members if o.host != m.host and o.cluster_version]
+    return any(Version.parse(v).minor_line < now.minor_line for v in told)
+
+
 def member(m: EtcdMember, state: ClusterState, target: Target) -> bool:
     """Whether this unhealthy member was left stopped by a swap, or is being rebuilt."""
     if m.healthy:
         return False
     host = state.host(m.host)
-    if _stopped_in_order(host, "etcd") and _versions_beside(host, "etcd"):
+    if _stopped_in_order(host, "etcd") and _on_its_way(host, m, state, target.etcd):
         return True
     if target.etcd_strategy != "replace":
         return False

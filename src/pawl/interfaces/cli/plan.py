@@ -166,6 +166,17 @@ async def resolve(
     )
 
 
+def known_releases() -> dict[Minor, Version]:
+    """The newest Kubernetes release of each minor in the shipped tables."""
+    from pawl.core.knowledge.store import Knowledge
+
+    return {
+        Minor.parse(row.minor): Version.parse(row.latest)
+        for row in Knowledge().releases
+        if row.project == "kubernetes" and row.latest
+    }
+
+
 async def between(
     asked: Request, artifacts: Artifacts | None, known: Mapping[Minor, Version]
 ) -> dict[str, str]:
@@ -311,8 +322,9 @@ async def _planned(
     from pawl.interfaces.wiring import open_session
 
     async with open_session(given) as session:
+        known = known_releases()
         if from_state is not None:
-            plan = await compute(asked, session.config, saved_state(from_state))
+            plan = await compute(asked, session.config, saved_state(from_state), known=known)
             keep(plan)
             return plan, ""
         state = await session.observer.observe()
@@ -322,6 +334,7 @@ async def _planned(
             state,
             artifacts=session.artifacts,
             hosts=session.hosts,
+            known=known,
         )
         keep(plan)
         return plan, _kept(session, plan)
