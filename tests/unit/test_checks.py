@@ -188,6 +188,18 @@ CASES: list[tuple[str, Severity, Callable[[], ClusterState], Target]] = [
     ("C013", B, sized(stacked=True), CP_REPLACE),
     ("C013", B, sized(control_plane_nodes=True), CP_REPLACE),
     ("C014", W, host("cp-1", current={"kubectl": "1.34.0"}), GOAL),
+    (
+        "C015",
+        W,
+        host("cp-1", flags={"kube-apiserver": ("--runtime-config=api/alpha=true",)}),
+        GOAL,
+    ),
+    (
+        "C015",
+        W,
+        host("cp-1", flags={"kube-apiserver": ("--feature-gates=A=true,AllAlpha=true",)}),
+        GOAL,
+    ),
     ("H001", B, of(unread=(Unread(source="kube-apiserver cp-1", why="timed out"),)), GOAL),
     ("H002", B, host("worker-1", reachable=False), GOAL),
     (

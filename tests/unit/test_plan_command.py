@@ -10,13 +10,16 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from pawl.core.config import PolicyConfig
 from pawl.core.errors import ConfigError, Refused
+from pawl.core.events import AnyEvent, RunEnded, RunStarted, StepDone, StepStarted
 from pawl.core.model import ClusterState, Unread
 from pawl.core.plan import Plan, decode
 from pawl.core.version import Minor, Version
 from pawl.interfaces.cli.plan import (
     Request,
     compute,
+    experienced,
     refusal_code,
     request,
     saved_state,
@@ -153,3 +156,40 @@ def test_all_formats_and_the_file_hold_the_same_plan(tmp_path: Path) -> None:
     import yaml
 
     assert yaml.safe_load(shown(the_plan, "yaml")) == json.loads(shown(the_plan, "json"))
+
+
+class Diary:
+    """A journal with one finished run."""
+
+    def __init__(self, the_plan: Plan, outcome: str) -> None:
+        self._plan, self._outcome = the_plan, outcome
+
+    def runs(self) -> tuple[str, ...]:
+        return ("r1",)
+
+    def plan(self, digest: str) -> Plan:
+        if digest != self._plan.digest:
+            raise KeyError(digest)
+        return self._plan
+
+    def events(self, run: str) -> tuple[AnyEvent, ...]:
+        step = "control-plane/1.37.0/swap/cp-1"
+        return (
+            RunStarted(at=0, run=run, plan=self._plan.digest, operator="o"),
+            StepStarted(at=10, run=run, step=step, attempt=1),
+            StepDone(at=17, run=run, step=step),
+            RunEnded(at=20, run=run, outcome=self._outcome),
+        )
+
+
+def test_times_of_finished_runs_are_used_and_the_configuration_comes_first() -> None:
+    state = cluster()
+    the_plan = made(request(to="1.37.0"), state)
+    conf = config(state)
+    learned = experienced(conf, Diary(the_plan, "done"))  # type: ignore[arg-type]
+    assert learned.policy.durations == {"swap-api-server": 7.0}
+    assert experienced(conf, Diary(the_plan, "failed")) == conf  # type: ignore[arg-type]
+    fixed = config(state, policy=PolicyConfig(durations={"swap-api-server": 30.0}))
+    assert experienced(fixed, Diary(the_plan, "done")).policy.durations == {  # type: ignore[arg-type]
+        "swap-api-server": 30.0
+    }

@@ -129,6 +129,34 @@ def two_step(facts: Facts) -> Iterator[Finding]:
     )
 
 
+@check(C015="alpha features are on while an old minor shall be emulated")
+def alpha(facts: Facts) -> Iterator[Finding]:
+    """Alpha APIs and gates beside an emulated version are "unsupported, proceed at your own risk"
+    (apiserver `api_enablement.go`, component-base `compatibility/registry.go`)."""
+    if not facts.touches_control_plane or not facts.target.two_step:
+        return
+    target = Version.parse(facts.target.kubernetes)
+    span = skew.api_range(facts.state)
+    if span is None or not skew.can_emulate(target, span[0]):
+        return
+    for a in facts.state.api_servers:
+        host = facts.state.host(a.host)
+        in_use = host.flags.get("kube-apiserver", ()) if host else ()
+        served = (flags.value_of(in_use, "--runtime-config") or "").split(",")
+        gates = (flags.value_of(in_use, "--feature-gates") or "").split(",")
+        on = [w for w in served if "alpha" in w and not w.endswith(("=false", "=0"))]
+        on += [g for g in gates if g.split(":")[-1] == "AllAlpha=true"]
+        if on:
+            yield _finding(
+                "C015",
+                f"API server {a.host}",
+                f"has {', '.join(on)} on, which upstream does not support with an emulated "
+                "version.",
+                "Switch it off until the finish, or accept it.",
+                warn=True,
+            )
+
+
 @check(C007="a controller is not well")
 def controllers(facts: Facts) -> Iterator[Finding]:
     for c in facts.state.controllers:

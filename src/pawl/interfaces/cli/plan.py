@@ -18,18 +18,20 @@ import anyio
 import msgspec
 from cyclopts import Parameter
 
-from pawl.core import etcd_rules, planner, render
+from pawl.core import etcd_rules, planner, predict, render
 from pawl.core.checks import FlagComplaint
 from pawl.core.config import Config
 from pawl.core.errors import ConfigError, PawlError, Refused
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Target, encode
+from pawl.core.progress import fold
 from pawl.core.version import Minor, Version
 
 if TYPE_CHECKING:
     from pawl.interfaces.wiring import Session
     from pawl.ports.artifacts import Artifacts
     from pawl.ports.hosts import Hosts
+    from pawl.ports.journal import Journal
 
 Output = Literal["text", "table", "json", "yaml"]
 Part = Literal["etcd", "control-plane", "nodes"]
@@ -225,6 +227,30 @@ async def ask_staged(
     return tuple(sorted(found, key=lambda c: (c.host, c.component, c.complaint)))
 
 
+RUNS_TO_LEARN_FROM = 5
+
+
+def experienced(config: Config, journal: Journal) -> Config:
+    """The configuration with times that this cluster's own finished runs took; what pawl.yaml
+    says under `policy.durations` stays as it is."""
+    learned: dict[str, float] = {}
+    for run in reversed(journal.runs()[:RUNS_TO_LEARN_FROM]):
+        events = journal.events(run)
+        view = fold(events)
+        if view.outcome != "done":
+            continue
+        try:
+            past = journal.plan(view.plan)
+        except (KeyError, ValueError):
+            continue  # its plan was pruned, or is of another schema
+        learned.update(predict.learned(past, events))
+    policy = config.policy
+    durations = {**learned, **policy.durations}
+    return msgspec.structs.replace(
+        config, policy=msgspec.structs.replace(policy, durations=durations)
+    )
+
+
 # -- the command -----------------------------------------------------------------------------------
 
 
@@ -330,7 +356,7 @@ async def _planned(
         state = await session.observer.observe()
         plan = await compute(
             asked,
-            session.config,
+            experienced(session.config, session.journal),
             state,
             artifacts=session.artifacts,
             hosts=session.hosts,
@@ -351,17 +377,20 @@ def plan(
     etcd: Annotated[str, Parameter(help="etcd minor or release: 3.6 or 3.6.14")] = "",
     strategy: Annotated[
         list[str] | None,
-        Parameter(help="PART=HOW, several times: etcd=replace, control-plane=in-place …"),
+        Parameter(
+            help="PART=HOW, several times: etcd=replace, control-plane=in-place …", negative=()
+        ),
     ] = None,
     only: Annotated[
-        list[str] | None, Parameter(help="Only these parts: etcd, control-plane, nodes")
+        list[str] | None,
+        Parameter(help="Only these parts: etcd, control-plane, nodes", negative=()),
     ] = None,
     pool: Annotated[str, Parameter(help="Only the nodes of this pool")] = "",
     single_step: Annotated[
         bool, Parameter(help="No emulation first: gives up the way back", negative=())
     ] = False,
     release: Annotated[
-        list[str] | None, Parameter(help="Exact release of a minor: 1.37=1.37.3")
+        list[str] | None, Parameter(help="Exact release of a minor: 1.37=1.37.3", negative=())
     ] = None,
     from_state: Annotated[
         Path | None, Parameter(help="Plan for a saved `pawl status -o json`, offline")
