@@ -1,0 +1,172 @@
+"""`pawl changelog`: what between two versions a team must know, judged against this cluster."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from pawl.core.changelog.item import Acknowledgement
+    from pawl.core.changelog.judge import Facts
+    from pawl.core.version import Version
+
+Output = Literal["markdown", "json", "html"]
+ACKS = ".pawl/acknowledgements.json"
+
+
+def changelog(
+    since: Annotated[str, Parameter(help="Where you are: 1.35, or exactly 1.35.3.")],
+    to: Annotated[str, Parameter(help="Where you go: 1.37, or exactly 1.37.2.")],
+    /,
+    *,
+    source: Annotated[
+        str, Parameter(help="A file, a directory of CHANGELOG files, or a URL (default: cache).")
+    ] = "",
+    refresh: Annotated[bool, Parameter(help="Read anew, not from the cache.", negative=())] = False,
+    state: Annotated[
+        Path | None, Parameter(help="Judge against a saved `pawl status -o json`.")
+    ] = None,
+    manifests: Annotated[
+        tuple[str, ...], Parameter(help="Files or directories with the objects in use; repeatable.")
+    ] = (),
+    acks: Annotated[Path, Parameter(help="File of the acknowledgements.")] = Path(ACKS),
+    ack: Annotated[tuple[str, ...], Parameter(help="Acknowledge this note; repeatable.")] = (),
+    by: Annotated[str, Parameter(help="Who acknowledges.")] = "",
+    note: Annotated[str, Parameter(help="What was done about it.")] = "",
+    output: Annotated[
+        Output, Parameter(name=["--output", "-o"], help="markdown, json or html.")
+    ] = "markdown",
+) -> int:
+    """Urgent notes, deprecations and removals between two versions, as a checklist.
+
+    Exit codes: 0 nothing open, 2 urgent notes need a person, 3 a changelog was not read.
+
+    Examples:
+        pawl changelog 1.35 1.37 --state status.json
+        pawl changelog 1.36.3 1.37.2 -o html > notes.html
+        pawl changelog 1.36 1.37 --ack 138572-1a2b3c --by "Ada" --note "no v1alpha2 objects"
+    """
+    import msgspec
+
+    from pawl.adapters.manifests import changelogs
+    from pawl.core.changelog import render
+    from pawl.core.changelog.item import Checklist
+    from pawl.core.changelog.judge import judged
+    from pawl.core.changelog.parse import between
+    from pawl.core.errors import ConfigError, Unreachable
+    from pawl.core.knowledge.store import shipped
+
+    first, last = _bounds(since, to)
+    texts, read, unread = [], [], []
+    for number in range(first.minor, last.minor + 1):
+        try:
+            text, where = changelogs.read(f"{first.major}.{number}", source, refresh=refresh)
+        except Unreachable as error:
+            # The notes of the minor one is on matter only for its later patches.
+            if number > first.minor or since.count(".") == 2:
+                unread.append(str(error))
+            continue
+        texts.append(text)
+        read.append(where)
+    items = between(texts, first, last)
+    known = _acknowledged(acks)
+    if ack:
+        known = _acknowledge(acks, known, ack, {i.id for i in items}, by, note)
+    elif by or note:
+        raise ConfigError("pawl changelog", ["--by and --note belong to --ack ID"])
+    checklist = Checklist(
+        source=since,
+        target=to,
+        judged=judged(items, _facts(state, manifests), shipped(), known),
+        read=tuple(read),
+        unread=tuple(unread),
+    )
+    match output:
+        case "json":
+            out = msgspec.json.format(msgspec.json.encode(checklist), indent=2).decode() + "\n"
+        case "html":
+            out = render.page(checklist)
+        case _:
+            out = render.markdown(checklist)
+    sys.stdout.write(out)
+    if checklist.open:
+        return 2
+    return 3 if unread else 0
+
+
+def _bounds(since: str, to: str) -> tuple[Version, Version]:
+    """A minor stands for its newest patch. Raises ConfigError."""
+    from pawl.core.errors import ConfigError
+    from pawl.core.version import Minor, Version
+
+    def version(text: str) -> Version:
+        if text.lstrip("v").count(".") == 1:
+            minor = Minor.parse(text)
+            return Version(minor.major, minor.minor, 9999)
+        return Version.parse(text)
+
+    try:
+        first, last = version(since), version(to)
+    except ValueError as error:
+        raise ConfigError("pawl changelog", [str(error)]) from error
+    if not first < last:
+        raise ConfigError("pawl changelog", [f"{to} is not after {since}"])
+    return first, last
+
+
+def _facts(state: Path | None, manifests: tuple[str, ...]) -> Facts:
+    from pawl.adapters.manifests.using import uses
+    from pawl.core.changelog.judge import Facts
+
+    if state is None:
+        return Facts(None, uses(manifests) if manifests else None)
+    from pawl.interfaces.cli.plan import saved_state
+
+    return Facts(saved_state(state), uses(manifests) if manifests else None)
+
+
+def _acknowledged(path: Path) -> tuple[Acknowledgement, ...]:
+    import msgspec
+
+    from pawl.core.changelog.item import Acknowledgement
+    from pawl.core.errors import ConfigError
+
+    if not path.exists():
+        return ()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=tuple[Acknowledgement, ...])
+    except msgspec.DecodeError as error:
+        raise ConfigError(str(path), [f"not a list of acknowledgements: {error}"]) from error
+
+
+def _acknowledge(
+    path: Path,
+    known: tuple[Acknowledgement, ...],
+    wanted: tuple[str, ...],
+    there: set[str],
+    by: str,
+    note: str,
+) -> tuple[Acknowledgement, ...]:
+    import msgspec
+
+    from pawl.core.changelog.item import Acknowledgement
+    from pawl.core.errors import ConfigError
+
+    problems = [f"--ack {name}: there is no such note between these versions"
+                for name in wanted if name not in there]  # fmt: skip
+    if not by.strip():
+        problems.append("--ack needs --by NAME: a note is acknowledged by a person")
+    if problems:
+        raise ConfigError("pawl changelog", problems)
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    new = [Acknowledgement(item=name, by=by, at=today, note=note) for name in wanted]
+    merged = (*(a for a in known if a.item not in wanted), *new)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_bytes(msgspec.json.format(msgspec.json.encode(merged), indent=2) + b"\n")
+    beside.replace(path)
+    return merged
