@@ -28,9 +28,9 @@ from pawl.core.actions import (
     SwapController,
 )
 from pawl.core.draft import Draft
-from pawl.core.invariants import CONTROLLERS
 from pawl.core.model import ApiServer, ClusterState, Controller
 from pawl.core.plan import Exit
+from pawl.core.projection import CONTROLLERS
 from pawl.core.version import Minor, Version
 
 FINISH = "control-plane-finish"
