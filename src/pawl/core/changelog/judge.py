@@ -189,6 +189,8 @@ def _ruled_out(
         any(f == row.flag for row in knowledge.flags) for f in flags
     ):
         return person, ("it names flags of commands that people type",)
+    if re.search(r"in-tree|volume plugin|\bmode\b", item.text):
+        return person, ("it is about more than its flags and gates",)
     if (flags or gates) and not apis and not _GONE.search(item.text):
         return person, ("it changes a default, not only a flag or gate",)
     reasons = [f"nobody sets --{f}" for f in sorted(flags)]
