@@ -33,6 +33,10 @@ _READ = '[ ! -e "$1" ] || cat -- "$1"'
 EXIT_AGAIN, EXIT_FENCED, EXIT_MISSING = 75, 77, 78
 
 
+class GuardMissing(StepFailed):
+    """A tool that this verb needs is not installed on the host."""
+
+
 class SshHosts:
     """`Hosts` over SSH connections that the reader shares."""
 
@@ -81,6 +85,8 @@ class SshHosts:
             )
         if ran.code == EXIT_AGAIN:
             raise Temporary(f"{host} cannot {verb} yet: {why}", delay=1.0)
+        if ran.code == EXIT_MISSING:
+            raise GuardMissing(f"{host} could not {verb}: {why}")
         raise StepFailed(f"{host} could not {verb}: {why}")
 
     async def _install(self, host: str) -> None:
