@@ -117,6 +117,7 @@ def _deployment(name: str, replicas: int, environment: dict[str, str]) -> Object
                 "metadata": {"labels": {"app": name}},
                 "spec": {
                     "automountServiceAccountToken": False,
+                    "dnsPolicy": "Default",
                     "terminationGracePeriodSeconds": 30,
                     "topologySpreadConstraints": [
                         {
@@ -146,6 +147,7 @@ def _stateful_redis() -> Object:
                 "metadata": {"labels": {"app": "redis"}},
                 "spec": {
                     "automountServiceAccountToken": False,
+                    "dnsPolicy": "Default",
                     "containers": [
                         {
                             "name": "redis",
