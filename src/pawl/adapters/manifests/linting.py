@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, plain
+from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, plain, stream
 from pawl.core.errors import ConfigError
 from pawl.core.lint import fix
 from pawl.core.lint.finding import LintFinding, NotRead
@@ -135,23 +135,38 @@ class Linter:
 
     def _json(self, data: bytes, path: str) -> None:
         try:
-            for head, api, kind, raw in from_json(data):
-                self.documents += 1
-                self.objects += bool(api and kind)
-                if self._judge.interest(api, kind, raw):
-                    whole = msgspec.json.decode(raw)
-                    whole = {**whole, "apiVersion": api, "kind": kind}
-                    start = head.line
-                    at = raw.find(b'"apiVersion"')
-                    line = start + (raw.count(b"\n", 0, at) if at > 0 else 0)
-                    self._judged(plain(whole, line), path)
+            self._json_document(data, path, 1)
+            return
         except Unparsable as error:
-            try:  # several JSON documents, or flow-style YAML
-                for node in from_yaml(data):
-                    self.documents += 1
-                    self._judged(node, path)
-            except Unparsable:
-                self._unread(path, str(error), error.line)
+            first = error
+        before = len(self.findings), self.documents, self.objects
+        try:  # several JSON documents in a row
+            for part, line in stream(data):
+                self._json_document(part, path, line)
+            return
+        except Unparsable:
+            del self.findings[before[0] :]
+            self.documents, self.objects = before[1:]
+        try:  # flow-style YAML
+            nodes = [node for chunk in split(data) for node in from_yaml(chunk.text)]
+        except Unparsable:
+            self._unread(path, str(first), first.line)
+            return
+        for node in nodes:
+            self.documents += 1
+            self.objects += bool(node.text("kind"))
+            self._judged(node, path)
+
+    def _json_document(self, data: bytes, path: str, first: int) -> None:
+        for head, api, kind, raw in from_json(data):
+            self.documents += 1
+            self.objects += bool(api and kind)
+            if not self._judge.interest(api, kind, raw):
+                continue
+            whole = {**msgspec.json.decode(raw), "apiVersion": api, "kind": kind}
+            at = raw.find(b'"apiVersion"')
+            line = first - 1 + head.line + (raw.count(b"\n", 0, at) if at > 0 else 0)
+            self._judged(plain(whole, line), path)
 
     def _judged(self, node: Node, path: str) -> None:
         self.findings += self._judge.judge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,6 +68,8 @@ def from_json(data: bytes) -> Iterator[tuple[Node, str, str, bytes]]:
     """
     try:
         head = msgspec.json.decode(data, type=_Head)
+    except msgspec.ValidationError as error:
+        raise Unparsable(f"no object of the API: {error}", 1) from error
     except msgspec.DecodeError as error:
         raise Unparsable(f"not JSON: {error}", 1) from error
     if head.kind.endswith("List") and head.items is not None:
@@ -85,6 +88,26 @@ def from_json(data: bytes) -> Iterator[tuple[Node, str, str, bytes]]:
             yield _head_node(inner, api, kind, line), api, kind, item
     else:
         yield _head_node(head, head.apiVersion, head.kind, 1), head.apiVersion, head.kind, data
+
+
+def stream(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """The texts of several JSON documents in a row, each with its first line. Raises Unparsable."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise Unparsable("not UTF-8", 1) from error
+    decoder, at, lines = json.JSONDecoder(), 0, Lines(data)
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        line = lines.at(len(text[:at].encode()))
+        try:
+            _, end = decoder.raw_decode(text, at)
+        except ValueError as error:
+            raise Unparsable(f"not JSON: {error}", line) from error
+        yield text[at:end].encode(), line
+        at = end
 
 
 class _Head(msgspec.Struct):

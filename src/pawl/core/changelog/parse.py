@@ -22,7 +22,7 @@ _VERSION = re.compile(
 _HEADING = re.compile(r"^(#{2,6})\s+(.*?)\s*$")
 _ITEM = re.compile(r"^ {0,3}[-*] +")
 _PR = re.compile(
-    r"\[?#(\d{3,6})\]?\(|kubernetes/(?:kubernetes/)?(?:pull|issues)/(\d{3,6})|\(#(\d{3,6})\b"
+    r"\[#(\d{1,6})\]\(|kubernetes/(?:kubernetes/)?(?:pull|issues)/(\d{1,6})|\(#(\d{3,6})\b"
 )
 _SIG = re.compile(r"\[SIGs? ([^\]]+)\]\s*$")
 _CREDIT = re.compile(r"\s*\(\[#\d+\].*$|\s*\(#\d+, .*$", re.S)

@@ -114,9 +114,7 @@ class Judge:
         if known.api or known.configuration:
             return True
         for word, path, change in known.fields:
-            if (word in text) is (change.change == "removed") and (
-                change.change == "removed" or _parents_in(path, text)
-            ):
+            if word in text if change.change == "removed" else _may_lack(path, word, text):
                 return True
         for word, _, _ in self._everywhere:
             if word in text:
@@ -236,17 +234,16 @@ class Judge:
                 continue
             parent, _, name = path.rpartition(".")
             for node in reach(about.node, parent) if parent else [about.node]:
-                for item in node.items() if parent.endswith("[]") else [node]:
-                    if isinstance(item.value, dict) and name not in item.value:
-                        yield about.finding(
-                            "field-required",
-                            Severity.WARNING,
-                            f"{path} must be given from {change.minor} on",
-                            minor=change.minor,
-                            line=item.line,
-                            change="fields",
-                            fields=(f"{path} is required",),
-                        )
+                if isinstance(node.value, dict) and name not in node.value:
+                    yield about.finding(
+                        "field-required",
+                        Severity.WARNING,
+                        f"{path} must be given from {change.minor} on",
+                        minor=change.minor,
+                        line=node.line,
+                        change="fields",
+                        fields=(f"{path} is required",),
+                    )
 
     def _in_tree(self, about: _About) -> Iterator[LintFinding]:
         provisioner = about.node.text("provisioner")
@@ -305,6 +302,12 @@ def owner_of(node: Node) -> str:
     return ""
 
 
-def _parents_in(path: str, text: bytes) -> bool:
-    """Whether every parent of a path is named in the bytes: without them it cannot be missing."""
-    return all(part.rstrip("[]{}").encode() in text for part in path.split(".")[:-1])
+def _may_lack(path: str, word: bytes, text: bytes) -> bool:
+    """Whether a required field may be missing, by the bytes: every parent is named, and the field
+    is not, or its parent is a list, of which one item may have it and another not."""
+    *parents, _ = path.split(".")
+    if not parents:
+        return b"\n" + word + b":" not in text and b'"' + word + b'"' not in text
+    if not all(part.rstrip("[]{}").encode() in text for part in parents):
+        return False
+    return word not in text or any(part.endswith(("[]", "{}")) for part in parents)

@@ -1,0 +1,190 @@
+"""Release notes: found wherever they hide, each once, and judged only by facts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pawl.core.changelog.item import Acknowledgement, Checklist, Item
+from pawl.core.changelog.judge import Facts, Use, findings, judge, judged
+from pawl.core.changelog.parse import between
+from pawl.core.changelog.render import markdown, page
+from pawl.core.errors import ConfigError
+from pawl.core.findings import Severity
+from pawl.core.knowledge.store import shipped
+from pawl.core.model import ClusterState, Host, Node
+from pawl.core.version import Version
+from pawl.interfaces.cli.changelog import changelog as command
+
+NOTES = """\
+<!-- BEGIN MUNGE: GENERATED_TOC -->
+- [v1.37.1](#v1371)
+<!-- END MUNGE: GENERATED_TOC -->
+
+# v1.37.1
+
+## Downloads for v1.37.1
+
+filename | sha512 hash
+-------- | -----------
+
+## Changes by Kind
+
+### Bug or Regression
+
+- Fixed a crash that no longer happens ([#3](URL/3)) [SIG Node]
+- Removed the `--boot-id-file` flag of kubelet ([#10](URL/10)) [SIG Node]
+
+# v1.37.0
+
+## Urgent Upgrade Notes
+
+### (No, really, you MUST read this before you upgrade)
+
+- ACTION REQUIRED: kubelet: the effective configuration is logged.
+  Restrict `nodes/logs`. ([#11](URL/11)) [SIG Auth and Node]
+
+## Changes by Kind
+
+### Feature
+
+- Something new ([#12](URL/12)) [SIG Apps]
+
+### Other (Cleanup or Flake)
+
+- Removed the `--boot-id-file` flag of kubelet ([#10](URL/10)) [SIG Node]
+- Removed the `GangScheduling` feature gate. ([#13](URL/13)) [SIG Scheduling]
+- Dropped the API `scheduling.k8s.io/v1alpha2` entirely. ([#14](URL/14)) [SIG A, B and C]
+- Kubeadm: removed the `v1beta3` API ([#15](URL/15)) [SIG Cluster Lifecycle]
+
+## Dependencies
+
+### Removed
+
+- github.com/x/y: v1
+
+# v1.37.0-rc.0
+
+## Changes by Kind
+
+### Other (Cleanup or Flake)
+
+- Removed the `GangScheduling` feature gate. ([#13](URL/13)) [SIG Scheduling]
+"""
+
+NOTES = NOTES.replace("(URL/", "(https://github.com/kubernetes/kubernetes/pull/")
+
+HERE = Version.parse("1.36.6")
+
+
+def notes(to: str = "1.37.1") -> dict[int, Item]:
+    return {i.prs[0]: i for i in between([NOTES], HERE, Version.parse(to))}
+
+
+def state(*flags: str, reachable: bool = True, runtime: str = "containerd://2.2.0") -> ClusterState:
+    host = Host(
+        name="w1", address="198.18.0.9", reachable=reachable, flags={"kubelet": tuple(flags)}
+    )
+    return ClusterState(
+        cluster="c",
+        taken_at=0.0,
+        hosts=(host,),
+        nodes=(Node(name="w1", os_image="Debian", runtime=runtime),),
+    )
+
+
+def test_everything_that_matters_is_found_once_with_section_pr_and_sig() -> None:
+    found = notes()
+    assert set(found) == {10, 11, 13, 14, 15}
+    assert found[11].category == "urgent"
+    assert found[11].sigs == ("Auth", "Node")
+    assert "Restrict `nodes/logs`." in found[11].text
+    assert found[13].section == "Other (Cleanup or Flake)"
+    assert found[14].sigs == ("A", "B", "C")
+    assert found[10].links == ("https://github.com/kubernetes/kubernetes/pull/10",)
+    assert (found[10].version, found[10].also) == ("1.37.0", ("1.37.1",))
+
+
+def test_exact_versions_bound_it() -> None:
+    assert not between([NOTES], Version.parse("1.37.1"), Version.parse("1.37.9"))
+    only = between([NOTES], Version.parse("1.37.0"), Version.parse("1.37.1"))
+    assert [(i.version, i.prs) for i in only] == [("1.37.1", (10,))]
+
+
+def test_evidence_names_the_host_the_flag_the_gate_and_the_object() -> None:
+    facts = Facts(
+        state("--boot-id-file=/x", "--feature-gates=GangScheduling=true"),
+        (Use("scheduling.k8s.io/v1alpha2", "Workload", "a.yaml:3"),),
+    )
+    found = notes()
+    for pr, says in ((10, "kubelet on w1 runs with --boot-id-file"),
+                     (13, "kubelet on w1 sets GangScheduling=true"),
+                     (14, "a.yaml:3 uses scheduling.k8s.io/v1alpha2 Workload")):  # fmt: skip
+        verdict, evidence = judge(found[pr], facts, shipped())
+        assert verdict == "applies"
+        assert says in evidence
+
+
+def test_it_does_not_apply_only_where_facts_rule_it_out() -> None:
+    found, looked = notes(), Facts(state("--v=2"), ())
+    for pr in (10, 13, 14, 15):
+        assert judge(found[pr], looked, shipped())[0] == "does not apply", pr
+    assert judge(found[11], looked, shipped())[0] == "needs a person"
+
+
+@pytest.mark.parametrize(
+    ("pr", "facts"),
+    [
+        (10, Facts(state("--v=2", reachable=False), ())),
+        (13, Facts(state("--v=2", reachable=False), ())),
+        (14, Facts(state("--v=2"), None)),
+        (15, Facts(state(reachable=False), ())),
+        (10, Facts(None, ())),
+    ],
+)
+def test_what_was_not_read_needs_a_person(pr: int, facts: Facts) -> None:
+    assert judge(notes()[pr], facts, shipped())[0] == "needs a person"
+
+
+def test_a_change_of_default_is_not_ruled_out_by_an_unset_gate() -> None:
+    item = Item(
+        id="1", version="1.36.0", section="API Change", category="removal", prs=(1,),
+        text="The `StrictIPCIDRValidation` feature gate is enabled by default: API fields no "
+        "longer allow leading zeros.",
+    )  # fmt: skip
+    assert judge(item, Facts(state("--v=2"), ()), shipped())[0] == "needs a person"
+
+
+def test_an_urgent_note_blocks_until_it_is_acknowledged_by_name() -> None:
+    items = tuple(notes().values())
+    facts = Facts(state("--v=2"), ())
+    blocked = Checklist(source="1.36", target="1.37", judged=judged(items, facts, shipped()))
+    assert [j.item.prs for j in blocked.open] == [(11,)]
+    (finding,) = findings(blocked.open)
+    assert finding.severity is Severity.BLOCKER
+    assert blocked.open[0].item.id in finding.remedy
+    ack = Acknowledgement(item=blocked.open[0].item.id, by="Ada", at="2026-11-24", note="done")
+    free = Checklist(source="1.36", target="1.37", judged=judged(items, facts, shipped(), [ack]))
+    assert not free.open
+    assert "acknowledged by Ada on 2026-11-24: done" in markdown(free)
+    assert "Ada" in page(free)
+    assert "<script" not in page(free)
+
+
+def test_the_command_reads_offline_and_keeps_acknowledgements(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "CHANGELOG-1.37.md").write_text(NOTES)
+    acks = tmp_path / "acks.json"
+    run = {"source": str(tmp_path), "acks": acks}
+    assert command("1.36", "1.37", **run) == 2  # type: ignore[arg-type]
+    found = notes()[11].id
+    with pytest.raises(ConfigError, match="--by"):
+        command("1.36", "1.37", ack=(found,), **run)  # type: ignore[arg-type]
+    assert command("1.36", "1.37", ack=(found,), by="Ada", **run) == 0  # type: ignore[arg-type]
+    assert command("1.36", "1.37", **run) == 0  # type: ignore[arg-type]
+    assert command("1.36", "1.38", **run) == 3  # type: ignore[arg-type]
+    assert "Not read" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="not after"):
+        command("1.37", "1.36", **run)  # type: ignore[arg-type]

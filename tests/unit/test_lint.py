@@ -1,0 +1,282 @@
+"""`pawl lint`: what it finds, what it must not miss, what it mends, and how it reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from pawl.adapters.manifests.linting import Linter
+from pawl.core.errors import ConfigError
+from pawl.core.findings import Severity
+from pawl.core.knowledge.store import Corrections, Knowledge, corrections, shipped
+from pawl.core.lint import render, waive
+from pawl.core.lint.finding import RULES, LintFinding, Report
+from pawl.core.lint.glance import look, split
+from pawl.core.lint.judge import Judge
+from pawl.core.lint.owners import parse
+from pawl.interfaces.cli.lint import lint as command
+
+CRONJOB = "apiVersion: batch/v1beta1\nkind: CronJob\nmetadata:\n  name: nightly\n"
+PDB = (
+    "# budget\napiVersion: 'policy/v1beta1'   # keep me\r\nkind: PodDisruptionBudget\n"
+    "metadata: {name: web}\nspec:\n  selector: {matchLabels: {app: web}}\n"
+)
+
+
+def linted(text: str | bytes, target: str = "1.37", own: Corrections | None = None) -> Linter:
+    linter = Linter(Judge(Knowledge(own), target))
+    linter.data(text.encode() if isinstance(text, str) else text, "x.yaml")
+    return linter
+
+
+def found(text: str | bytes, target: str = "1.37") -> list[tuple[str, int, str]]:
+    return [(f.rule, f.line, f.name) for f in linted(text, target).findings]
+
+
+def report(linter: Linter, findings: tuple[LintFinding, ...] | None = None) -> Report:
+    return Report(
+        target="1.37",
+        knowledge_as_of="2026-10-28",
+        findings=findings if findings is not None else tuple(linter.findings),
+        not_read=tuple(linter.not_read),
+        files=linter.files,
+        objects=linter.objects,
+    )
+
+
+def test_a_removed_api_is_a_blocker_with_place_minor_and_replacement() -> None:
+    (finding,) = linted("---\n# first\n" + CRONJOB).findings
+    assert finding.severity is Severity.BLOCKER
+    assert (finding.path, finding.line, finding.minor) == ("x.yaml", 3, "1.25")
+    assert (finding.replacement, finding.change, finding.fixable) == ("batch/v1", "version", True)
+    assert linted(CRONJOB, "1.24").findings[0].severity is not Severity.BLOCKER
+    assert found(CRONJOB, "1.20") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"apiVersion": "batch/v1beta1", "kind": "CronJob", "metadata": {"name": "nightly"}}',
+        "{apiVersion: batch/v1beta1, kind: CronJob, metadata: {name: nightly}}",
+        "--- {apiVersion: batch/v1beta1, kind: CronJob, metadata: {name: nightly}}\n",
+        "  apiVersion: batch/v1beta1\n  kind: CronJob\n  metadata:\n    name: nightly\n",
+        "apiVersion: v1\nkind: List\nitems:\n- apiVersion: batch/v1beta1\n  kind: CronJob\n"
+        "  metadata:\n    name: nightly\n",
+        "apiVersion: batch/v1beta1\nkind: CronJobList\nitems:\n- metadata:\n    name: nightly\n",
+        "kind: CronJob\nmetadata:\n  name: nightly\napiVersion: &a batch/v1beta1\n",
+        '"kind": "CronJob"\n"apiVersion": "batch/v1beta1"\nmetadata: {name: nightly}\n',
+        "\ufeffapiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: nightly}\n",
+        "%YAML 1.2\n---\napiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: nightly}\n",
+        "base: &b\n  kind: CronJob\n<<: *b\napiVersion: batch/v1beta1\nmetadata: {name: nightly}\n",
+        '{"kind":"List","apiVersion":"v1","items":[{"apiVersion":"batch/v1beta1","kind":"CronJob",'
+        '"metadata":{"name":"nightly"}}]}',
+        '{"kind":"Pod","apiVersion":"v1"}\n{"apiVersion":"batch/v1beta1","kind":"CronJob",'
+        '"metadata":{"name":"nightly"}}',
+        CRONJOB.replace("\n", "\r\n"),
+    ],
+)
+def test_it_is_found_in_every_shape(text: str) -> None:
+    linter = linted(text)
+    assert [(f.rule, f.name) for f in linter.findings] == [("api-removed", "nightly")]
+    assert not linter.not_read
+
+
+def test_text_inside_a_block_scalar_is_not_a_manifest() -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\ndata:\n  x: |\n    " + CRONJOB.replace("\n", "\n    ")
+    assert found(text) == []
+
+
+def test_rules_beside_removal() -> None:
+    assert found("apiVersion: batch/v1\nkind: CronJob\nspec: {}\n", "1.20")[0][0] == "api-too-new"
+    off = "apiVersion: storage.k8s.io/v1beta1\nkind: VolumeAttributesClass\n"
+    assert found(off, "1.31")[0][0] == "api-off-by-default"
+    assert found("apiVersion: apps/v1\nkind: Deploymint\n")[0][0] == "api-unknown"
+    assert found("apiVersion: example.com/v1\nkind: Deploymint\n") == []
+    config = "apiVersion: kubescheduler.config.k8s.io/v1beta3\nkind: KubeSchedulerConfiguration\n"
+    assert found(config, "1.29")[0][0] == "configuration-removed"
+    assert found(config, "1.28") == []
+    volume = "apiVersion: v1\nkind: PersistentVolume\nspec:\n  rbd: {image: x}\n"
+    assert found(volume, "1.31") == [("volume-removed", 4, "")]
+    assert found(volume, "1.30") == []
+
+
+def test_fields_that_went_away_are_found_where_they_stand() -> None:
+    service = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  topologyKeys: ['*']\n"
+    assert found(service) == [("field-removed", 5, "s")]
+    assert found(service, "1.21") == []
+    deployment = (
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d, clusterName: x}\nspec:\n"
+        "  template:\n    spec:\n      volumes:\n      - ephemeral:\n          readOnly: true\n"
+    )
+    assert [r for r, *_ in found(deployment)] == ["field-removed", "field-removed"]
+    ingress = (
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: i}\nspec:\n  rules:\n"
+        "  - http:\n      paths:\n      - path: /\n"
+    )
+    assert found(ingress) == [("field-required", 8, "i")]
+    assert found(ingress.replace("path: /", "{path: /, pathType: Exact}")) == []
+
+
+def test_what_cannot_be_read_is_incomplete_and_never_clean() -> None:
+    for text in ("kind: CronJob\napiVersion: batch/v1beta1\n\tbad: [\n", "{{ if .x }}\nkind: A\n"):
+        linter = linted(text)
+        assert linter.not_read, text
+        assert report(linter, ()).exit_code == 3
+
+
+def test_a_chart_without_helm_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: c\n")
+    linter = Linter(Judge(shipped(), "1.37"), helm="no-such-helm")
+    linter.path(str(tmp_path))
+    assert "helm is not installed" in linter.not_read[0].why
+
+
+def test_a_chart_is_rendered_by_helm_for_the_target(tmp_path: Path) -> None:
+    """A stand-in for helm that prints what helm prints: the arguments it got, and a document."""
+    chart = tmp_path / "chart"
+    chart.mkdir()
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: c\n")
+    helm = tmp_path / "helm"
+    helm.write_text(
+        "#!/bin/sh\necho '---'\necho '# Source: c/templates/cron.yaml'\n"
+        f"printf '%s' '{CRONJOB}'\necho \"# $*\" > {tmp_path}/args\n"
+    )
+    helm.chmod(0o755)
+    linter = Linter(Judge(shipped(), "1.37"), helm=str(helm))
+    linter.path(str(chart))
+    (finding,) = linter.findings
+    assert finding.path == str(chart / "templates/cron.yaml")
+    assert not finding.fixable
+    assert "--kube-version 1.37.0" in (tmp_path / "args").read_text()
+    helm.write_text("#!/bin/sh\necho 'Error: no values' >&2\nexit 1\n")
+    linter = Linter(Judge(shipped(), "1.37"), helm=str(helm))
+    linter.path(str(chart))
+    assert "no values" in linter.not_read[0].why
+
+
+def test_fix_changes_one_value_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "pdb.yaml"
+    before = (PDB + "---\n" + CRONJOB + "spec: {}\n").encode()
+    file.write_bytes(before)
+    file.chmod(0o640)
+    linter = Linter(Judge(shipped(), "1.37"), mend=True)
+    linter.path(str(tmp_path))
+    assert [f.fixed for f in linter.findings] == [True, True]
+    assert file.read_bytes() == before.replace(b"/v1beta1", b"/v1")
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o640
+    again = Linter(Judge(shipped(), "1.37"), mend=True)
+    again.path(str(tmp_path))
+    assert not again.findings
+
+
+def test_fix_leaves_alone_what_a_person_must_change(tmp_path: Path) -> None:
+    """Fields change (Ingress), or the behaviour does (a budget with an empty selector)."""
+    file = tmp_path / "x.yaml"
+    text = (
+        "apiVersion: networking.k8s.io/v1beta1\nkind: Ingress\n---\n"
+        "apiVersion: policy/v1beta1\nkind: PodDisruptionBudget\nspec: {selector: {}}\n"
+    )
+    file.write_text(text)
+    linter = Linter(Judge(shipped(), "1.37"), mend=True)
+    linter.path(str(file))
+    assert file.read_text() == text
+    ingress, budget = linter.findings
+    assert ingress.change == "fields"
+    assert any("serviceName" in f for f in ingress.fields)
+    assert "every pod" in budget.note
+
+
+def test_owners_from_annotations_labels_and_codeowners(tmp_path: Path) -> None:
+    owners = parse("* @all\n/apps/ @apps  # ours\n*.yml @yml\n/apps/pay/** @pay\n")
+    assert owners.of("apps/x.yaml") == "@apps"
+    assert owners.of("apps/pay/a/b.yaml") == "@pay"
+    assert owners.of("other/x.yml") == "@yml"
+    assert owners.of("x.yaml") == "@all"
+    file = tmp_path / "apps" / "x.yaml"
+    file.parent.mkdir()
+    file.write_text(CRONJOB + "---\n" + CRONJOB + "  labels: {team: blue}\n")
+    linter = Linter(Judge(shipped(), "1.37"), owners, root=tmp_path)
+    linter.path(str(file))
+    assert [f.owner for f in linter.findings] == ["@apps", "blue"]
+
+
+def test_a_waiver_is_shown_counts_as_warning_and_expires() -> None:
+    entry = {"rule": "api-removed", "owner": "ada", "expires": "2026-12-31", "reason": "goes soon",
+             "kind": "CronJob"}  # fmt: skip
+    waivers = waive.decode({"waivers": [entry]}, "w.yaml")
+    linter = linted(CRONJOB)
+    findings, notes = waive.apply(linter.findings, waivers, "2026-12-31")
+    assert findings[0].waived.startswith("waived by ada")
+    assert not notes
+    assert report(linter, findings).exit_code == 1
+    assert "goes soon" in render.text(report(linter, findings))
+    findings, notes = waive.apply(linter.findings, waivers, "2027-01-01")
+    assert report(linter, findings).exit_code == 2
+    assert "expired" in notes[0]
+    _, notes = waive.apply((), waivers, "2026-12-31")
+    assert "covers nothing" in notes[0]
+    with pytest.raises(ConfigError, match=r"waiver 1.*\n.*waiver 2"):
+        waive.decode({"waivers": [{"rule": "x"}, {**entry, "expires": "soon"}]}, "w.yaml")
+
+
+def test_reports_in_every_format_say_the_same() -> None:
+    linter = linted(CRONJOB + "---\n" + PDB + "---\napiVersion: v1\nkind: X\n\tbad\n{{")
+    one = report(linter)
+    sarif = json.loads(render.sarif(one, "1"))
+    run = sarif["runs"][0]
+    assert [r["ruleId"] for r in run["results"]] == ["api-removed", "api-removed"]
+    place = run["results"][1]["locations"][0]["physicalLocation"]
+    assert place["region"]["startLine"] == 7
+    assert run["invocations"][0]["executionSuccessful"] is (not one.not_read)
+    suite = ElementTree.fromstring(render.junit(one))
+    assert suite.get("failures") == "2"
+    assert suite.get("errors") == str(len(one.not_read))
+    assert "| blocker | `x.yaml:1` | CronJob nightly |" in render.markdown(one)
+    assert "x.yaml:1: blocker: CronJob nightly" in render.text(one)
+
+
+def test_the_cheap_look_splits_like_a_parser() -> None:
+    data = b"a: |\n  ---\n  x\n---b: 1\n---\n--- # c\nc: 3\n---"
+    assert [c.text for c in split(data)] == [b"a: |\n  ---\n  x\n---b: 1\n", b"c: 3\n"]
+    seen = look(next(split(b'kind: Pod # x\napiVersion:   "v1"\n')))
+    assert (seen.api_version, seen.kind) == ("v1", "Pod")
+
+
+def test_corrections_reach_lint() -> None:
+    own = corrections(
+        {"apis": [{"group": "acme.example", "version": "v1alpha1", "kind": "Widget", "source": "us",
+                   "removed": "1.36", "replacement": "acme.example/v1", "field_compatible": True}]},
+        "own",
+    )  # fmt: skip
+    (finding,) = linted("apiVersion: acme.example/v1alpha1\nkind: Widget\n", own=own).findings
+    assert finding.fixable
+
+
+def test_the_command_has_stable_exit_codes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ok.yaml").write_text("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n")
+    assert command("ok.yaml", kube_version="1.37") == 0
+    Path("gone.yaml").write_text(CRONJOB)
+    assert command(".", kube_version="1.37") == 2
+    assert "gone.yaml:1: blocker" in capsys.readouterr().out
+    Path(".pawl-waivers.yaml").write_text(
+        "waivers:\n- {rule: api-removed, owner: a, expires: 2999-01-01, reason: r}\n"
+    )
+    assert command("gone.yaml", kube_version="1.37") == 1
+    Path("bad.yaml").write_text("apiVersion: v1\nkind: List\n  x: [\n")
+    assert command("bad.yaml", kube_version="1.37") == 3
+    with pytest.raises(ConfigError):
+        command("nothing-here.yaml", kube_version="1.37")
+
+
+def test_every_rule_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "lint.md").read_text()
+    for rule in RULES:
+        assert f"`{rule}`" in page
