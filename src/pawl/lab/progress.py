@@ -8,12 +8,12 @@ from collections.abc import Callable
 Say = Callable[[str], None]
 
 EXPECTED = {
-    "image": 3.0,
-    "boot": 12.0,
-    "etcd": 4.0,
-    "api servers": 12.0,
-    "nodes": 10.0,
-    "workloads": 12.0,
+    "image": 2.0,
+    "boot": 9.0,
+    "etcd": 1.0,
+    "api servers": 16.0,
+    "nodes": 19.0,
+    "workloads": 3.0,
 }
 """Seconds of each stage for 3+3+3 machines on two idle cores, as measured (docs/lab.md)."""
 
