@@ -97,6 +97,7 @@ def test_rules_beside_removal() -> None:
     assert found(off, "1.31")[0][0] == "api-off-by-default"
     assert found("apiVersion: apps/v1\nkind: Deploymint\n")[0][0] == "api-unknown"
     assert found("apiVersion: example.com/v1\nkind: Deploymint\n") == []
+    assert found("apiVersion: v1\nkind: Config\nclusters: []\n") == []  # a kubeconfig
     config = "apiVersion: kubescheduler.config.k8s.io/v1beta3\nkind: KubeSchedulerConfiguration\n"
     assert found(config, "1.29")[0][0] == "configuration-removed"
     assert found(config, "1.28") == []

@@ -101,7 +101,7 @@ RULES = {
     "api-too-new": "The API does not exist yet at the target.",
     "api-off-by-default": "The target serves this API only with --runtime-config.",
     "api-deprecated": "The API still works at the target, and its removal is announced.",
-    "api-unknown": "No release ever served this kind in this group and version.",
+    "api-unknown": "No release that the tables cover served this kind in this version.",
     "field-removed": "The field is gone: it is dropped silently, or refused by strict validation.",
     "field-required": "The field must be given from this minor on.",
     "configuration-removed": "The component of the target refuses this configuration file.",

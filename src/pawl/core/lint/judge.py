@@ -31,6 +31,9 @@ _VOLUME_KEYS = {
 """Plugins whose volumes no CSI driver takes over: plugin -> its key in a volume source. The others
 (cloud disks, vSphere, Portworx) are migrated to CSI and stay valid."""
 
+_NO_RESOURCE = (("v1", "Config"), ("v1", "List"), ("v1", "Status"), ("v1", "DeleteOptions"))
+"""Kinds of built-in groups that no API server serves as a resource: a kubeconfig, and envelopes."""
+
 _VOLUME_KINDS = ("PersistentVolume", "StorageClass")
 
 _TEMPLATES = ("spec", "spec.template.spec", "spec.jobTemplate.spec.template.spec", "template.spec")
@@ -153,12 +156,13 @@ class Judge:
         about = _About(node, path, api_version, kind, owner)
         known = self._known.get((api_version, kind))
         if known is None:
-            if self._unknown(api_version) and kind != "List":
+            if self._unknown(api_version) and (api_version, kind) not in _NO_RESOURCE:
+                oldest, newest = self.knowledge.oldest, self.knowledge.newest
                 yield about.finding(
                     "api-unknown",
                     Severity.WARNING,
-                    f"no release of Kubernetes served {api_version} {kind}: a typing mistake, or a "
-                    "custom resource in a built-in group",
+                    f"no Kubernetes from {oldest} to {newest} served {api_version} {kind}: a "
+                    "typing mistake, or a custom resource in a built-in group",
                 )
             return
         if known.row and known.api:
