@@ -1,0 +1,170 @@
+"""The `Kube` port: cordons, taints, evictions. All verbs are idempotent."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from pawl.adapters.kube.client import KubeClient, KubeRefused
+from pawl.adapters.kube.objects import Anything, Attachment, DrainPod, NodeObject
+from pawl.core.errors import Temporary
+from pawl.core.model import Taint
+from pawl.ports.kube import Evicted, Pod
+
+CORDONED_BY = "pawl.dev/cordoned-by"
+MIRROR = "kubernetes.io/config.mirror"
+CONFLICTS = 5
+_BUDGET = re.compile(r"disruption budget (\S+) ")
+
+
+def node_path(node: str) -> str:
+    return f"/api/v1/nodes/{quote(node, safe='')}"
+
+
+class ApiKube:
+    """`Kube` over the API."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+
+    async def pods_on(self, node: str) -> tuple[Pod, ...]:
+        selector = {"fieldSelector": f"spec.nodeName={node}"}
+        return tuple(_pod(p) for p in await self._client.every("/api/v1/pods", DrainPod, selector))
+
+    async def cordon(self, node: str, owner: str) -> bool:
+        """The mark and the cordon are one patch on the version that was read, so that a cordon
+        which somebody else sets in between is never taken for ours."""
+        for _ in range(CONFLICTS):
+            read = await self._node(node)
+            if read.spec.unschedulable:
+                return (read.metadata.annotations or {}).get(CORDONED_BY) == owner
+            if await self._patch(read, {CORDONED_BY: owner}, {"unschedulable": True}):
+                return True
+        raise Temporary(f"node {node} changes too fast to be cordoned", delay=2.0)
+
+    async def uncordon(self, node: str, owner: str) -> None:
+        for _ in range(CONFLICTS):
+            try:
+                read = await self._node(node)
+            except KubeRefused as error:
+                if error.code == 404:
+                    return
+                raise
+            if (read.metadata.annotations or {}).get(CORDONED_BY) != owner:
+                return
+            if await self._patch(read, {CORDONED_BY: None}, {"unschedulable": None}):
+                return
+        raise Temporary(f"node {node} changes too fast to be uncordoned", delay=2.0)
+
+    async def taint(self, node: str, taint: Taint) -> None:
+        new = {"key": taint.key, "value": taint.value, "effect": taint.effect}
+        await self._taints(node, taint.key, [new])
+
+    async def untaint(self, node: str, key: str) -> None:
+        await self._taints(node, key, [])
+
+    async def _taints(self, node: str, key: str, wanted: list[dict[str, str]]) -> None:
+        for _ in range(CONFLICTS):
+            try:
+                read = await self._node(node)
+            except KubeRefused as error:
+                if error.code == 404 and not wanted:
+                    return
+                raise
+            raw = await self._client.get(node_path(node), dict[str, Any])
+            taints: list[dict[str, str]] = raw["spec"].get("taints") or []
+            if [t for t in taints if t["key"] == key] == wanted:
+                return
+            after = [t for t in taints if t["key"] != key] + wanted
+            if raw["metadata"]["resourceVersion"] == read.metadata.resource_version and (
+                await self._patch(read, {}, {"taints": after or None})
+            ):
+                return
+        raise Temporary(f"node {node} changes too fast to be tainted", delay=2.0)
+
+    async def _node(self, node: str) -> NodeObject:
+        return await self._client.get(node_path(node), NodeObject)
+
+    async def _patch(
+        self, read: NodeObject, annotations: dict[str, str | None], spec: dict[str, Any]
+    ) -> bool:
+        """False when the node has changed since it was read."""
+        metadata: dict[str, Any] = {"resourceVersion": read.metadata.resource_version}
+        if annotations:
+            metadata["annotations"] = annotations
+        body = {"metadata": metadata, "spec": spec}
+        try:
+            await self._client.send(
+                "PATCH", node_path(read.metadata.name), body, Anything, patch=True
+            )
+        except KubeRefused as error:
+            if error.code == 409:
+                return False
+            raise
+        return True
+
+    async def evict(self, pod: Pod) -> Evicted:
+        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction"
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod.name, "namespace": pod.namespace},
+            "deleteOptions": {"preconditions": {"uid": pod.uid}},
+        }
+        try:
+            await self._client.send("POST", path, body, Anything)
+        except KubeRefused as error:
+            return _refused(error)
+        return Evicted(ok=True)
+
+    async def delete_node(self, node: str) -> None:
+        try:
+            await self._client.send("DELETE", node_path(node), None, Anything)
+        except KubeRefused as error:
+            if error.code != 404:
+                raise
+
+    async def volumes_attached(self, node: str) -> int:
+        path = "/apis/storage.k8s.io/v1/volumeattachments"
+        attached = await self._client.every(path, Attachment)
+        return sum(a.spec.node_name == node for a in attached)
+
+
+def _refused(error: KubeRefused) -> Evicted:
+    """404: gone already. 409: another pod has this name now, so ours is gone too. 429: a budget
+    says not now. A webhook's denial or a server's error can pass; being forbidden does not."""
+    said = error.failure.message or str(error)
+    causes = (error.failure.details.causes if error.failure.details else None) or ()
+    if error.code == 404 or (error.code == 409 and "UID" in said):
+        return Evicted(ok=True, why="already gone")
+    if error.code == 429:
+        for cause in causes:
+            if cause.reason == "DisruptionBudget":
+                named = _BUDGET.search(cause.message)
+                return Evicted(ok=False, why=cause.message, budget=named[1] if named else "")
+        return Evicted(ok=False, why=said)
+    if "more than one PodDisruptionBudget" in said:
+        return Evicted(ok=False, why=said, retry=False)
+    webhook = "admission webhook" in said or "failed calling webhook" in said
+    return Evicted(
+        ok=False, why=said, retry=webhook or error.code in (408, 409) or error.code >= 500
+    )
+
+
+def _pod(pod: DrainPod) -> Pod:
+    owner = pod.metadata.controller
+    return Pod(
+        namespace=pod.metadata.namespace,
+        name=pod.metadata.name,
+        uid=pod.metadata.uid,
+        node=pod.spec.node,
+        owner=f"{owner.kind}/{owner.name}" if owner else "",
+        mirror=MIRROR in (pod.metadata.annotations or {}),
+        ready=pod.status.ready,
+        terminating=pod.metadata.deleted is not None,
+        finished=pod.status.phase in ("Succeeded", "Failed"),
+        grace_seconds=30.0 if pod.spec.grace is None else pod.spec.grace,
+        local_storage=any(v.empty_dir is not None for v in pod.spec.volumes or ()),
+        priority=pod.spec.priority or 0,
+    )
