@@ -31,15 +31,28 @@ COMMON = (
 )
 
 
+INGRESS = """\
+  rules:
+  - http:
+      paths:
+      - path: /
+        pathType: Prefix
+        backend: {service: {name: web, port: {number: 80}}}
+"""
+
+
 def document(number: int) -> bytes:
     api, kind = COMMON[number % len(COMMON)] if number % 200 else tuple(GONE.values())
     text = (
         f"apiVersion: {api}\nkind: {kind}\nmetadata:\n  name: object-{number}\n"
-        f"  namespace: team-{number % 40}\nspec:\n  template:\n    spec:\n      containers:\n"
+        f"  namespace: team-{number % 40}\nspec:\n{INGRESS if kind == 'Ingress' else ''}"
+        "  template:\n    spec:\n      containers:\n"
     )
     line = 0
     while len(text) < SIZE:
         text += f"        - name: c{line}\n          image: registry.example/app:{number}.{line}\n"
+        text += "          resources: {limits: {cpu: 1}}\n"
+        text += "          volumeMounts: [{name: x, readOnly: true}]\n"
         line += 1
     return text.encode()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from pawl.adapters.manifests.linting import Linter
 from pawl.core.errors import ConfigError
@@ -121,6 +122,47 @@ def test_fields_that_went_away_are_found_where_they_stand() -> None:
     )
     assert found(ingress) == [("field-required", 8, "i")]
     assert found(ingress.replace("path: /", "{path: /, pathType: Exact}")) == []
+    two = ingress.replace(
+        "- path: /", "- {path: /a, pathType: Exact, backend: {}}\n      - backend: {}"
+    )
+    assert found(two) == [("field-required", 9, "i")]
+
+
+def along(path: str) -> object:
+    """A document body that holds exactly one path: "spec.volumes[].x" -> {spec: {volumes: …}}."""
+    head, _, rest = path.partition(".")
+    inner = along(rest) if rest else "x"
+    if head.endswith("[]"):
+        return {head[:-2]: [inner]}
+    return {head[:-2]: {"k": inner}} if head.endswith("{}") else {head: inner}
+
+
+class Everything(Judge):
+    """The same rules without the cheap look."""
+
+    def interest(self, api_version: str, kind: str, text: bytes) -> bool:
+        return True
+
+
+def test_the_cheap_look_never_hides_what_parsing_would_find() -> None:
+    """Every field of the table, present and with its parent alone, in YAML and in JSON."""
+    looked, parsed = Judge(shipped(), "1.37"), Everything(shipped(), "1.37")
+    compared = 0
+    for change in shipped().fields:
+        for kind, paths in change.where.items():
+            group, version, name = kind.split("/") if kind != "*" else ("apps", "v1", "Deployment")
+            for path in paths:
+                for body in (along(path), along(path.rpartition(".")[0] or "spec")):
+                    assert isinstance(body, dict)
+                    api = f"{group}/{version}" if group else version
+                    whole = {"apiVersion": api, "kind": name, **body}
+                    for text in (yaml.safe_dump(whole), json.dumps(whole)):
+                        one, two = Linter(looked), Linter(parsed)
+                        one.data(text.encode(), "x")
+                        two.data(text.encode(), "x")
+                        assert one.findings == two.findings, text
+                        compared += bool(two.findings)
+    assert compared > 200
 
 
 def test_what_cannot_be_read_is_incomplete_and_never_clean() -> None:

@@ -6,6 +6,7 @@ its bytes: one dictionary look-up says that there is nothing to find, or that it
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -30,6 +31,10 @@ _VOLUME_KEYS = {
 }
 """Plugins whose volumes no CSI driver takes over: plugin -> its key in a volume source. The others
 (cloud disks, vSphere, Portworx) are migrated to CSI and stay valid."""
+
+_SIBLINGS = {b"pathType": b"backend"}
+"""A key that every item of the same list must have, exactly once: when the required one is written
+at least as often, no item can lack it. Without it each Ingress would have to be parsed."""
 
 _NO_RESOURCE = (("v1", "Config"), ("v1", "List"), ("v1", "Status"), ("v1", "DeleteOptions"))
 """Kinds of built-in groups that no API server serves as a resource: a kubeconfig, and envelopes."""
@@ -117,10 +122,11 @@ class Judge:
         if known.api or known.configuration:
             return True
         for word, path, change in known.fields:
-            if word in text if change.change == "removed" else _may_lack(path, word, text):
+            gone = change.change == "removed"
+            if _may_have(path, word, text) if gone else _may_lack(path, word, text):
                 return True
-        for word, _, _ in self._everywhere:
-            if word in text:
+        for word, path, _ in self._everywhere:
+            if word in text and _may_have(path, word, text):
                 return True
         if b"volumes" in text or kind in _VOLUME_KINDS:
             for word in self._volume_words:
@@ -306,12 +312,37 @@ def owner_of(node: Node) -> str:
     return ""
 
 
+def _named(word: bytes, text: bytes) -> bool:
+    """Whether a key is written somewhere in the bytes: bare, quoted, or before a spaced colon."""
+    return word in text and (
+        word + b":" in text
+        or word + b'"' in text
+        or word + b"'" in text
+        or word + b" :" in text
+        or b"? " in text
+    )
+
+
+def _may_have(path: str, word: bytes, text: bytes) -> bool:
+    """Whether a removed field may be there: its key and those of all its parents are written."""
+    return _named(word, text) and all(_named(part, text) for part in _parents(path))
+
+
 def _may_lack(path: str, word: bytes, text: bytes) -> bool:
     """Whether a required field may be missing, by the bytes: every parent is named, and the field
     is not, or its parent is a list, of which one item may have it and another not."""
-    *parents, _ = path.split(".")
+    parents = _parents(path)
     if not parents:
         return b"\n" + word + b":" not in text and b'"' + word + b'"' not in text
-    if not all(part.rstrip("[]{}").encode() in text for part in parents):
+    if not all(_named(part, text) for part in parents):
         return False
-    return word not in text or any(part.endswith(("[]", "{}")) for part in parents)
+    if word not in text:
+        return True
+    if sibling := _SIBLINGS.get(word):
+        return text.count(word) < text.count(sibling)
+    return "[]" in path or "{}" in path
+
+
+@functools.cache
+def _parents(path: str) -> tuple[bytes, ...]:
+    return tuple(part.rstrip("[]{}").encode() for part in path.split(".")[:-1])

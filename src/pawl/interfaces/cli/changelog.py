@@ -31,10 +31,13 @@ def changelog(
         Path | None, Parameter(help="Judge against a saved `pawl status -o json`.")
     ] = None,
     manifests: Annotated[
-        tuple[str, ...], Parameter(help="Files or directories with the objects in use; repeatable.")
+        tuple[str, ...],
+        Parameter(help="Files or directories with the objects in use; repeatable.", negative=()),
     ] = (),
     acks: Annotated[Path, Parameter(help="File of the acknowledgements.")] = Path(ACKS),
-    ack: Annotated[tuple[str, ...], Parameter(help="Acknowledge this note; repeatable.")] = (),
+    ack: Annotated[
+        tuple[str, ...], Parameter(help="Acknowledge this note; repeatable.", negative=())
+    ] = (),
     by: Annotated[str, Parameter(help="Who acknowledges.")] = "",
     note: Annotated[str, Parameter(help="What was done about it.")] = "",
     output: Annotated[

@@ -18,7 +18,11 @@ app = App(
 Output = Annotated[Format, Parameter(name=["--output", "-o"], help="table, json or yaml.")]
 Corrections = Annotated[
     tuple[Path, ...],
-    Parameter(name="--corrections", help="A file with your own rows; may be given repeatedly."),
+    Parameter(
+        name="--corrections",
+        help="A file with your own rows; may be given repeatedly.",
+        negative=(),
+    ),
 ]
 
 

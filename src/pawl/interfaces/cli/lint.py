@@ -30,7 +30,8 @@ def lint(
         Path | None, Parameter(help="CODEOWNERS (default: the repository's).")
     ] = None,
     corrections: Annotated[
-        tuple[Path, ...], Parameter(help="Your own rows for the tables, CRDs too; repeatable.")
+        tuple[Path, ...],
+        Parameter(help="Your own rows for the tables, CRDs too; repeatable.", negative=()),
     ] = (),
 ) -> int:
     """Find what will break in manifests at a Kubernetes minor.

@@ -28,7 +28,8 @@ def versions(
         bool, Parameter(help="Ask the official release site for newer patches.", negative=())
     ] = False,
     corrections: Annotated[
-        tuple[Path, ...], Parameter(help="Your own rows (a vendor's dates); repeatable.")
+        tuple[Path, ...],
+        Parameter(help="Your own rows (a vendor's dates); repeatable.", negative=()),
     ] = (),
     output: Annotated[
         Output, Parameter(name=["--output", "-o"], help="text, json or ics.")
