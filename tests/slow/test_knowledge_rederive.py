@@ -27,6 +27,13 @@ def test_a_minor_derives_to_the_same_bytes(minor: int) -> None:
     assert openapi.schema(document) == history.at(history.load(), minor)
 
 
+def test_etcds_flags_derive_to_the_same_bytes() -> None:
+    line = max(sources.ETCD)
+    assert extract.encode(extract.etcd_flags(line)) == (
+        extract.EXTRACTS / f"etcd-{line}.json"
+    ).read_bytes()
+
+
 def test_the_tables_build_to_the_same_bytes() -> None:
     for name, data in built().items():
         assert (tables.DATA / name).read_bytes() == data, f"{name}: run `… tools.knowledge build`"

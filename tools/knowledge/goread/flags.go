@@ -30,6 +30,9 @@ var direct = regexp.MustCompile(`^(Bool|Int|Int32|Int64|Uint|Uint64|Float64|Stri
 var reregister = regexp.MustCompile(`(?i)^(pflag)?register(Deprecated)?$|^addDeprecated`)
 var deprecatedUsage = regexp.MustCompile(`^\s*\(?(DEPRECATED|Deprecated)\b`)
 
+// etcd says it in the middle of a usage: "… Deprecated in v3.6 and to be decommissioned in v3.7."
+var deprecatedWithin = regexp.MustCompile(`(?i)\bdeprecated (in|since|and|from)\b|\bwill be (removed|decommissioned)\b`)
+
 type walker struct {
 	l      *loader
 	found  map[string]*flagSpec
@@ -40,6 +43,7 @@ type walker struct {
 	bound  map[types.Object]string // parameters, as the call in progress gives them
 	memo   map[string]bool
 	depth  int
+	etcd   bool
 }
 
 // value is an expression that some constructor gives to a field.
@@ -57,7 +61,7 @@ func allFlags(l *loader, components []string) map[string]map[string]*flagSpec {
 	out := map[string]map[string]*flagSpec{}
 	for _, c := range components {
 		name, starts, _ := strings.Cut(c, "=")
-		w := &walker{l: l, found: map[string]*flagSpec{}, decls: map[*types.Func]decl{},
+		w := &walker{l: l, etcd: name == "etcd", found: map[string]*flagSpec{}, decls: map[*types.Func]decl{},
 			fields: map[*types.Var][]value{}, byName: map[string][]value{}, loaded: map[string]bool{}, bound: map[types.Object]string{}, memo: map[string]bool{}}
 		var roots []decl
 		for _, start := range strings.Split(starts, ",") {
@@ -296,6 +300,19 @@ func (w *walker) body(d decl) {
 	if d.f.Body == nil {
 		return
 	}
+	if text, but, ok := w.allDeprecated(d); ok {
+		outer := w.found
+		w.found = map[string]*flagSpec{}
+		defer func() {
+			for name, spec := range w.found {
+				if spec.Deprecated == "" && !but[name] {
+					spec.Deprecated = text
+				}
+				outer[name] = spec
+			}
+			w.found = outer
+		}()
+	}
 	ast.Inspect(d.f.Body, func(n ast.Node) bool {
 		if r, ok := n.(*ast.RangeStmt); ok {
 			w.ranged(d.p, r)
@@ -334,6 +351,56 @@ func (w *walker) body(d decl) {
 		}
 		return true
 	})
+}
+
+// allDeprecated tells a function that marks every flag of its set, as the kubelet does for those
+// that its configuration file has: `fs.VisitAll(func(f *pflag.Flag) { f.Deprecated = text })`, with
+// the names of the map that it spares.
+func (w *walker) allDeprecated(d decl) (string, map[string]bool, bool) {
+	text, spared, found := "deprecated", map[string]bool{}, false
+	ast.Inspect(d.f.Body, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		if sel, ok := call.Fun.(*ast.SelectorExpr); !ok || sel.Sel.Name != "VisitAll" || len(call.Args) != 1 {
+			return true
+		}
+		ast.Inspect(call.Args[0], func(n ast.Node) bool {
+			if a, ok := n.(*ast.AssignStmt); ok && len(a.Lhs) == 1 {
+				if sel, ok := a.Lhs[0].(*ast.SelectorExpr); ok && sel.Sel.Name == "Deprecated" {
+					found = true
+				}
+			}
+			return true
+		})
+		return true
+	})
+	if !found {
+		return "", nil, false
+	}
+	ast.Inspect(d.f.Body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.AssignStmt:
+			if id, ok := n.Lhs[0].(*ast.Ident); ok && id.Name == "deprecated" && len(n.Rhs) == 1 {
+				if said, ok := d.p.text(n.Rhs[0]); ok {
+					text = firstSentence(said)
+				}
+			}
+		case *ast.CompositeLit:
+			if _, ok := n.Type.(*ast.MapType); ok {
+				for _, e := range n.Elts {
+					if kv, ok := e.(*ast.KeyValueExpr); ok {
+						if name, ok := d.p.text(kv.Key); ok {
+							spared[name] = true
+						}
+					}
+				}
+			}
+		}
+		return true
+	})
+	return text, spared, true
 }
 
 // targets are the bodies that a call may reach: the function itself, or, for a method of an
@@ -606,7 +673,7 @@ func (w *walker) add(p *pkg, call *ast.CallExpr, name string, at int, kind strin
 		}
 		return usage == ""
 	})
-	if deprecatedUsage.MatchString(usage) {
+	if deprecatedUsage.MatchString(usage) || (w.etcd && deprecatedWithin.MatchString(usage)) {
 		spec.Deprecated = firstSentence(usage)
 	}
 	if old := w.found[name]; old != nil && old.Deprecated != "" && spec.Deprecated == "" {
