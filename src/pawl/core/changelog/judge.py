@@ -17,7 +17,7 @@ from pawl.core.knowledge.answer import gates_of
 from pawl.core.knowledge.store import Knowledge
 from pawl.core.model import ClusterState
 
-CODE = "CHANGELOG-UNACKNOWLEDGED"
+CODE = "PAWL-K001"
 """The finding of an urgent note that nobody has dealt with."""
 
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9]+(?:-[a-z0-9]+)*)")

@@ -30,6 +30,9 @@ def changelog(
     state: Annotated[
         Path | None, Parameter(help="Judge against a saved `pawl status -o json`.")
     ] = None,
+    config: Annotated[
+        Path | None, Parameter(help="Judge against the live cluster of this pawl.yaml.")
+    ] = None,
     manifests: Annotated[
         tuple[str, ...],
         Parameter(help="Files or directories with the objects in use; repeatable.", negative=()),
@@ -49,7 +52,8 @@ def changelog(
     Exit codes: 0 nothing open, 2 urgent notes need a person, 3 a changelog was not read.
 
     Examples:
-        pawl changelog 1.35 1.37 --state status.json
+        pawl changelog 1.35 1.37 --config pawl.yaml
+        pawl changelog 1.35 1.37 --state status.json --manifests deploy/
         pawl changelog 1.36.3 1.37.2 -o html > notes.html
         pawl changelog 1.36 1.37 --ack 138572-1a2b3c --by "Ada" --note "no v1alpha2 objects"
     """
@@ -84,7 +88,7 @@ def changelog(
     checklist = Checklist(
         source=since,
         target=to,
-        judged=judged(items, _facts(state, manifests), shipped(), known),
+        judged=judged(items, _facts(state, config, manifests), shipped(), known),
         read=tuple(read),
         unread=tuple(unread),
     )
@@ -121,15 +125,12 @@ def _bounds(since: str, to: str) -> tuple[Version, Version]:
     return first, last
 
 
-def _facts(state: Path | None, manifests: tuple[str, ...]) -> Facts:
+def _facts(state: Path | None, config: Path | None, manifests: tuple[str, ...]) -> Facts:
     from pawl.adapters.manifests.using import uses
     from pawl.core.changelog.judge import Facts
+    from pawl.interfaces.cli.facts import state_of
 
-    if state is None:
-        return Facts(None, uses(manifests) if manifests else None)
-    from pawl.interfaces.cli.plan import saved_state
-
-    return Facts(saved_state(state), uses(manifests) if manifests else None)
+    return Facts(state_of(state, config), uses(manifests) if manifests else None)
 
 
 def _acknowledged(path: Path) -> tuple[Acknowledgement, ...]:

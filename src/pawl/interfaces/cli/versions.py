@@ -21,6 +21,9 @@ def versions(
     state: Annotated[
         Path | None, Parameter(help="Take it from a saved `pawl status -o json`.")
     ] = None,
+    config: Annotated[
+        Path | None, Parameter(help="Take it from the live cluster of this pawl.yaml.")
+    ] = None,
     min_age: Annotated[int, Parameter(help="Days since a minor's .0 before it is taken.")] = 60,
     min_patch_age: Annotated[int, Parameter(help="Days before a patch is taken.")] = 7,
     at: Annotated[str, Parameter(help="Answer for another day, such as 2027-01-31.")] = "",
@@ -51,6 +54,7 @@ def versions(
     from pawl.adapters.manifests.documents import knowledge
     from pawl.core.errors import ConfigError
     from pawl.core.versions_policy import Ages, advise, ics, running
+    from pawl.interfaces.cli.facts import state_of
 
     tables = knowledge(corrections)
     today = at or time.strftime("%Y-%m-%d", time.gmtime())
@@ -61,13 +65,13 @@ def versions(
         rows = (*(own.pop((r.project, r.minor), r) for r in rows), *own.values())
         as_of = min(newer.day, today)
     runs: dict[str, tuple[str, ...]] = {}
-    if state is not None:
-        from pawl.interfaces.cli.plan import saved_state
-
-        runs = running(saved_state(state))
+    if (facts := state_of(state, config)) is not None:
+        runs = running(facts)
         current = current or next(iter(runs.get("kube-apiserver", ())), "")
     if not current:
-        raise ConfigError("pawl versions", ["say what runs: --current 1.35.3, or --state FILE"])
+        raise ConfigError(
+            "pawl versions", ["say what runs: --current 1.35.3, --state FILE or --config pawl.yaml"]
+        )
     try:
         answer = advise(
             rows,
