@@ -16,9 +16,13 @@ from pathlib import Path
 from pawl.adapters.balancer.haproxy import HaproxyBalancer
 from pawl.adapters.clock import SystemClock
 from pawl.adapters.config import load_config
+from pawl.adapters.etcd import EtcdReader
 from pawl.adapters.etcd.gateway import Gateway
 from pawl.adapters.etcd.port import GatewayEtcd
-from pawl.adapters.hosts import Connections, Inventory, SshHosts
+from pawl.adapters.hosts import Connections, HostReader, Inventory, SshHosts
+from pawl.adapters.kube import ApiKube, ApiLease, KubeClient
+from pawl.adapters.observer import LiveObserver
+from pawl.adapters.observer.live import api_urls
 from pawl.adapters.store import FileLock, SqliteJournal
 from pawl.core.config import Config
 from pawl.core.errors import ConfigError
@@ -129,12 +133,24 @@ class Session:
         )
 
     @cached_property
+    def _kube_client(self) -> KubeClient:
+        config = self.config
+        client = KubeClient(
+            Path(config.api.kubeconfig),
+            config.api.endpoint,
+            config.policy.timeouts.read,
+            lambda: api_urls(config, self.inventory),
+        )
+        self._stack.push_async_callback(client.aclose)
+        return client
+
+    @cached_property
     def kube(self) -> Kube:
-        raise NotImplementedError
+        return ApiKube(self._kube_client)
 
     @cached_property
     def lease(self) -> Lease:
-        raise NotImplementedError
+        return ApiLease(self._kube_client, self.clock)
 
     @cached_property
     def balancer(self) -> HaproxyBalancer | None:
@@ -152,7 +168,16 @@ class Session:
 
     @cached_property
     def observer(self) -> Observer:
-        raise NotImplementedError
+        config, seconds = self.config, self.config.policy.timeouts.read
+        return LiveObserver(
+            config,
+            inventory=self.inventory,
+            hosts=HostReader(self._connections, config.layout, config.etcd.data_dir, seconds),
+            etcd=EtcdReader(self._gateway, config.etcd.client_port),
+            kube=self._kube_client,
+            balancer=self.balancer,
+            clock=self.clock,
+        )
 
 
 @asynccontextmanager

@@ -1,0 +1,34 @@
+"""Controller-manager, scheduler and cloud-controller-manager, one of each per host that has it.
+
+Their version is that of the binary their process was started from: what `current` names would run
+next, not what runs. Which of them leads is told by the Lease of its name, whose holder identity
+begins with the host's name (client-go's leader election: "<hostname>_<uuid>").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pawl.core.model import Controller, Host
+
+COMPONENTS = ("kube-controller-manager", "kube-scheduler", "cloud-controller-manager")
+
+
+def controllers_of(hosts: Sequence[Host], leases: Mapping[str, str]) -> tuple[Controller, ...]:
+    found: list[Controller] = []
+    for component in COMPONENTS:
+        leader = leases.get(component, "").partition("_")[0]
+        for host in hosts:
+            unit = host.unit(f"{component}.service")
+            if "control-plane" not in host.roles or not (unit or component in host.current):
+                continue
+            found.append(
+                Controller(
+                    component=component,
+                    host=host.name,
+                    version=host.running.get(component),
+                    healthy=unit is not None and unit.active == "active",
+                    leader=bool(leader) and leader.partition(".")[0] == host.name,
+                )
+            )
+    return tuple(found)
