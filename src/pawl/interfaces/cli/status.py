@@ -1,0 +1,90 @@
+"""`pawl status`: what runs now, read live from every component; problems first."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import anyio
+import msgspec
+import yaml
+from cyclopts import Parameter
+from rich.console import Console, Group
+from rich.live import Live
+
+from pawl.core.model import ClusterState
+from pawl.interfaces import wiring
+from pawl.interfaces.cli import status_tables
+
+EXIT_INCOMPLETE = 3
+REFRESH_SECONDS = 2.0
+
+
+def status(
+    *,
+    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
+    output: Annotated[
+        Literal["table", "json", "yaml"], Parameter(name=["--output", "-o"])
+    ] = "table",
+    watch: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """What runs now, read live from every component at its own address.
+
+    Exits with 3 when anything could not be read: what is not known is not clean.
+
+    Examples:
+
+        pawl status
+        pawl status -o json | jq '.members[] | {name, version, leader}'
+        pawl status --watch
+
+    Parameters
+    ----------
+    config
+        pawl.yaml; default $PAWL_CONFIG, else ./pawl.yaml.
+    output
+        table for people, json or yaml for programs (the facts as they are).
+    watch
+        Read again every 2 s until Ctrl-C.
+    """
+    return anyio.run(_watch if watch else _once, config, output)
+
+
+async def _once(config: Path | None, output: str) -> int:
+    async with wiring.open_session(config) as session:
+        started = time.monotonic()
+        state = await session.observer.observe()
+        seconds = time.monotonic() - started
+        limits = session.config.policy.limits
+    if output == "json":
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
+    elif output == "yaml":
+        yaml.safe_dump(msgspec.to_builtins(state), sys.stdout, sort_keys=False)
+    else:
+        Console().print(Group(*status_tables.render(state, limits, seconds)))
+    return 0 if state.complete else EXIT_INCOMPLETE
+
+
+async def _watch(config: Path | None, output: str) -> int:
+    state: ClusterState | None = None
+    console = Console()
+    async with wiring.open_session(config) as session:
+        limits = session.config.policy.limits
+        with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
+            try:
+                while True:
+                    started = time.monotonic()
+                    state = await session.observer.observe()
+                    seconds = time.monotonic() - started
+                    if output == "table":
+                        tables = status_tables.render(state, limits, seconds)
+                        live.update(Group(*tables), refresh=True)
+                    else:
+                        sys.stdout.buffer.write(msgspec.json.encode(state) + b"\n")
+                        sys.stdout.flush()
+                    await anyio.sleep(REFRESH_SECONDS)
+            except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
+                pass
+    return 0 if state is None or state.complete else EXIT_INCOMPLETE
