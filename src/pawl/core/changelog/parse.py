@@ -159,6 +159,8 @@ def _category(section: str, heads: str, text: str) -> Category | None:
     removal = bool(_REMOVAL.search(text) and _MATTERS.search(text))
     if _DEPRECATION.search(section):
         return "removal" if re.search(r"\bremoved\b", text, re.I) else "deprecation"
+    if section.startswith("Documentation"):
+        return None
     if _BUG.search(section):  # "no longer crashes" is no removal
         gone = re.search(r"\b(?:removed?|removal|dropped|locked to)\b", text, re.I)
         named = re.search(r"\bflags?\b|feature gate|/v\d|\bAPI\b|plugin|provider", text)
