@@ -62,7 +62,7 @@ def fetch(
 
     Names: kubernetes (all but kubeadm), etcd (with etcdctl and etcdutl), or one component.
 
-    Examples:
+    For example:
 
         pawl artifact fetch kubernetes 1.37.0
         pawl artifact fetch etcd 3.5.33 3.6.14
@@ -106,7 +106,7 @@ def import_(
 ) -> None:
     """Take binaries from a directory into the cache, replacing what is there.
 
-    Examples:
+    For example:
 
         pawl artifact import ./kubernetes-1.37.0/bin kubernetes 1.37.0
     """
@@ -130,7 +130,7 @@ def list_(
 ) -> None:
     """List what the cache holds, the latest used first.
 
-    Examples:
+    For example:
 
         pawl artifact list
         pawl artifact list -o json
@@ -167,7 +167,7 @@ def prune(
 ) -> None:
     """Remove what was not used for the longest time, and what broken-off builds left.
 
-    Examples:
+    For example:
 
         pawl artifact prune
         pawl artifact prune --max-gb 2
