@@ -7,21 +7,22 @@ the lock file; here it does not even get to unwind its waits.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 
 import pytest
 from harness import UP, Crash, Watch, drive, planned, versions, virtual
 from msgspec.structs import replace
+from test_whole_runs import NEW
 
 from pawl.core.events import RunStarted, StepStarted
 from pawl.engine.effects import Effect
 from pawl.testing.cluster import SimCluster
 from pawl.testing.journal import MemoryJournal
-from test_whole_runs import NEW
 
 UNCOUNTED = ("evict", "snapshot")
-"""Which pod is evicted follows where the scheduler put it. A snapshot that was not proven before the
-crash is no backup, so it is taken again: it changes nothing in the cluster."""
+"""Which pod is evicted follows where the scheduler put it. A snapshot that was not proven before
+the crash is no backup, so it is taken again: it changes nothing in the cluster."""
 
 
 class CutEach:
@@ -99,10 +100,8 @@ async def test_the_next_action_comes_within_ten_seconds() -> None:
             crashes += 1
             died = cluster.session().clock.now()
             begun = len(cluster.journal.entries)
-            try:
+            with contextlib.suppress(Crash):
                 await drive(cluster, plan, hook=hook, holder=f"again-{crashes}")
-            except Crash:
-                pass
             acted = next(
                 (e for e in cluster.journal.entries[begun:] if isinstance(e, StepStarted)), None
             )

@@ -13,15 +13,17 @@ version again, on the same binary.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 from pawl.core import flags, landed
 from pawl.core.actions import FinishEmulation, SwapApiServer
-from pawl.core.errors import StepFailed, Temporary
-from pawl.core.model import ClusterState
+from pawl.core.errors import StepFailed, Temporary, Unreachable
+from pawl.core.model import BalancerMember, ClusterState
 from pawl.core.version import Minor
 from pawl.engine.context import Context, Late
 from pawl.engine.executors import component
+from pawl.ports.balancer import Balancer
 
 COMPONENT = "kube-apiserver"
 QUIET_TIMES = 3
@@ -103,7 +105,12 @@ async def _roll(
     ctx: Context, *, host: str, source: str, target: str, emulate: str, emulated_before: str
 ) -> None:
     async def leave() -> None:
-        await leave_balancer(ctx, host)
+        try:
+            await leave_balancer(ctx, host)
+        except Late:  # it was not stopped, so it may serve as before
+            with suppress(StepFailed, Unreachable):
+                await enter_balancer(ctx, host)
+            raise
 
     try:
         await component.perform(
@@ -128,6 +135,15 @@ async def _roll(
     await enter_balancer(ctx, host)
 
 
+async def _entry(balancer: Balancer, host: str, state: ClusterState) -> BalancerMember | None:
+    """The server's entry, asked of the balancer itself when the facts have none: a balancer that
+    does not answer is Unreachable, not empty."""
+    found = state.balancer_member(host)
+    if found is not None:
+        return found
+    return next((m for m in await balancer.members() if m.host == host), None)
+
+
 async def leave_balancer(ctx: Context, host: str) -> None:
     """Out of the balancer, confirmed, and nothing in flight. Refuses to be the last one out."""
 
@@ -141,8 +157,10 @@ async def leave_balancer(ctx: Context, host: str) -> None:
 
     state = await ctx.until(others_serve, host, seconds=60.0, safe=True)
     balancer = ctx.tools.balancer
-    entry = state.balancer_member(host)
-    if balancer is None or entry is None:
+    if balancer is None:
+        return
+    entry = await _entry(balancer, host, state)
+    if entry is None:
         return
     if entry.admin == "ready":
         async with ctx.effect("drain-balancer", host) as epoch:
@@ -150,7 +168,9 @@ async def leave_balancer(ctx: Context, host: str) -> None:
 
     def out(now: ClusterState) -> str:
         mine = now.balancer_member(host)
-        return f"{host} still takes new connections." if mine and mine.admin == "ready" else ""
+        if mine is None:
+            return f"the load balancer does not say whether {host} is out."
+        return f"{host} still takes new connections." if mine.admin == "ready" else ""
 
     await ctx.until(out, host, seconds=BALANCER_SECONDS)
     await _quiet(ctx, host)
@@ -187,8 +207,11 @@ async def _quiet(ctx: Context, host: str) -> None:
 async def enter_balancer(ctx: Context, host: str) -> None:
     """Into the balancer, confirmed by the balancer's own check."""
     state = await ctx.look(host)
-    balancer, entry = ctx.tools.balancer, state.balancer_member(host)
-    if balancer is None or entry is None:
+    balancer = ctx.tools.balancer
+    if balancer is None:
+        return
+    entry = await _entry(balancer, host, state)
+    if entry is None:
         return
     server = state.api_server(host)
     if server is None or not server.ready:

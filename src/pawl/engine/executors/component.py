@@ -101,13 +101,22 @@ def fell(ctx: Context, host: str, component: str) -> Why:
 
 async def perform(ctx: Context, swap: Swap) -> None:
     """Bring the unit to the target and wait until it is healthy; else go back and raise."""
+    await _bring(ctx, swap)
     try:
-        await _bring(ctx, swap)
+        await ctx.until(
+            swap.healthy,
+            swap.host,
+            seconds=swap.seconds,
+            times=3,
+            stop=fell(ctx, swap.host, swap.component),
+        )
     except Late as late:
         await _go_back(ctx, swap, str(late))
 
 
 async def _bring(ctx: Context, swap: Swap) -> None:
+    """Until the process was started as wanted. What fails before its stop (a gate, a drain) fails
+    the step as it is: then there is nothing to go back from."""
     for _ in range(TURNS):
         host = await reachable(ctx, swap.host)
         unit = unit_state(ctx, host, swap.component)
@@ -127,20 +136,16 @@ async def _bring(ctx: Context, swap: Swap) -> None:
         elif not flagged:
             await set_emulation(ctx, host, swap.component, swap.emulate or "")
         else:
-            await start(ctx, swap.host, swap.component)
+            try:
+                await start(ctx, swap.host, swap.component)
+            except Late as late:
+                await _go_back(ctx, swap, str(late))
             break
     else:
         raise StepFailed(
             f"{swap.component} on {swap.host} does not stay as it was put: somebody or something "
             "else changes it. Find out who, then: pawl resume."
         )
-    await ctx.until(
-        swap.healthy,
-        swap.host,
-        seconds=swap.seconds,
-        times=3,
-        stop=fell(ctx, swap.host, swap.component),
-    )
 
 
 def _may_be(swap: Swap, state: ClusterState) -> bool:

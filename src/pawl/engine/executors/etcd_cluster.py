@@ -40,11 +40,12 @@ def backup_directory(ctx: Context) -> Path:
 async def backup_etcd(action: BackupEtcd, ctx: Context) -> str:
     """A snapshot counts as a backup once it was restored and its keys were counted."""
     directory = backup_directory(ctx)
-    async with ctx.effect("snapshot", action.host, on_host=False):
-        snapshot = await ctx.tools.etcd.snapshot(action.host, directory)
-    async with ctx.effect("restore-proof", action.host) as epoch:
+    host = _source(await ctx.look(action.host), action.host)
+    async with ctx.effect("snapshot", host, on_host=False):
+        snapshot = await ctx.tools.etcd.snapshot(host, directory)
+    async with ctx.effect("restore-proof", host) as epoch:
         proof = await ctx.tools.hosts.restore_snapshot(
-            action.host, snapshot.path, snapshot.revision, epoch
+            host, snapshot.path, snapshot.revision, epoch
         )
     ctx.evidence(
         "backup",
@@ -58,6 +59,15 @@ async def backup_etcd(action: BackupEtcd, ctx: Context) -> str:
     )
     _prune(directory, ctx.tools.config.backup.keep, snapshot.path)
     return f"{snapshot.path.name}: revision {snapshot.revision}, {snapshot.size} bytes. {proof}"
+
+
+def _source(state: ClusterState, planned: str) -> str:
+    """The planned member; another healthy one when an interrupted step has left that one down.
+    All voters hold the same data, and a follower is asked before the leader."""
+    able = sorted((m for m in state.voters if m.healthy), key=lambda m: (m.leader, m.host))
+    if not able or any(m.host == planned for m in able):
+        return planned
+    return able[0].host
 
 
 def _prune(directory: Path, keep: int, newest: Path) -> None:

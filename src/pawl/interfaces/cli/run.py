@@ -29,8 +29,11 @@ from pawl.engine.record import APPROVALS, view_of
 from pawl.engine.runner import Runner, Stop
 from pawl.interfaces import wiring
 from pawl.interfaces.cli.live import duration, screen_for
+from pawl.interfaces.cli.rollback import rollback
 from pawl.interfaces.wiring import Session
 from pawl.ports.journal import Journal
+
+__all__ = ["abort", "approve", "pause", "resume", "rollback", "run", "runs"]
 
 ConfigOption = Annotated[Path | None, Parameter(name=["--config", "-c"])]
 EXIT = {"done": 0, "paused": 1, "aborted": 2, "failed": 4, "interrupted": 130}
@@ -38,7 +41,7 @@ EXIT = {"done": 0, "paused": 1, "aborted": 2, "failed": 4, "interrupted": 130}
 ENDED = ("done", "aborted")
 
 
-def _who() -> str:
+def who() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
@@ -95,7 +98,7 @@ def _unfinished(journal: Journal, runs: tuple[str, ...]) -> Plan:
     )
 
 
-def _latest(journal: Journal, run: str) -> str:
+def latest(journal: Journal, run: str) -> str:
     runs = journal.runs()
     if run and run not in runs:
         raise PawlError(f"no run {run!r}; `pawl runs` lists them")
@@ -135,10 +138,10 @@ async def approve(digest: str, /, *names: str, by: str = "", config: ConfigOptio
                     run=APPROVALS,
                     digest=plan.digest,
                     name=name,
-                    by=by or _who(),
+                    by=by or who(),
                 )
             )
-            print(f"approved {name} of plan {plan.digest[:12]} by {by or _who()}")
+            print(f"approved {name} of plan {plan.digest[:12]} by {by or who()}")
     return 0
 
 
@@ -173,10 +176,10 @@ async def run(
     """
     async with wiring.open_session(config) as session:
         plan, run_id = _choose(session.journal, what)
-        return await _drive(session, plan, run_id, wait, output)
+        return await drive(session, plan, run_id, wait, output)
 
 
-async def _drive(session: Session, plan: Plan, run_id: str, wait: bool, output: str) -> int:
+async def drive(session: Session, plan: Plan, run_id: str, wait: bool, output: str) -> int:
     journal = session.journal
     done = set(view_of(journal, run_id).done)
     screen = screen_for(output, plan, done)
@@ -245,9 +248,9 @@ async def pause(run: str = "", /, *, why: str = "", config: ConfigOption = None)
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
-        run_id = _latest(session.journal, run)
+        run_id = latest(session.journal, run)
         why = why or "A person asked for it."
-        session.journal.append(Paused(at=session.clock.now(), run=run_id, why=why, by=_who()))
+        session.journal.append(Paused(at=session.clock.now(), run=run_id, why=why, by=who()))
         print(f"{run_id} pauses at its next safe point; go on with: pawl resume")
     return 0
 
@@ -275,10 +278,10 @@ async def resume(
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
-        run_id = _latest(session.journal, run)
-        session.journal.append(Resumed(at=session.clock.now(), run=run_id, by=_who()))
+        run_id = latest(session.journal, run)
+        session.journal.append(Resumed(at=session.clock.now(), run=run_id, by=who()))
         plan = session.journal.plan(view_of(session.journal, run_id).plan)
-        return await _drive(session, plan, run_id, True, output)
+        return await drive(session, plan, run_id, True, output)
 
 
 async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None) -> int:
@@ -299,15 +302,15 @@ async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None)
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
-        run_id = _latest(session.journal, run)
+        run_id = latest(session.journal, run)
         view = view_of(session.journal, run_id)
         if view.outcome in ENDED:
             raise Refused([f"{run_id} has ended already ({view.outcome})"])
         why = why or "A person asked for it."
-        session.journal.append(Aborted(at=session.clock.now(), run=run_id, why=why, by=_who()))
+        session.journal.append(Aborted(at=session.clock.now(), run=run_id, why=why, by=who()))
         plan = session.journal.plan(view.plan)
         try:
-            await _drive(session, plan, run_id, False, "table")
+            await drive(session, plan, run_id, False, "table")
         except Refused as error:
             # Another pawl runs it: it reads the journal and ends by itself.
             print(f"{run_id} is being ended by the pawl that runs it ({error})")

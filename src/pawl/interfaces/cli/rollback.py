@@ -1,0 +1,92 @@
+"""`pawl rollback`: show the cheapest way back that is open, and take it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from pawl.core import render
+from pawl.core.errors import Refused
+from pawl.core.events import Aborted, Approved, RunEnded
+from pawl.core.plan import Plan
+from pawl.engine.record import APPROVALS, view_of
+from pawl.engine.reverse import reverse
+from pawl.interfaces import wiring
+from pawl.interfaces.wiring import Session
+
+
+async def rollback(
+    run: str = "",
+    /,
+    *,
+    to_step: str = "",
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
+    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
+) -> int:
+    """Go back by the cheapest exit that is open. Says what is closed, and why, before it starts.
+
+    Without --yes the way back is shown and kept as a plan: approve and run it as any other.
+
+    Examples:
+        pawl rollback                                        # show the way back of the newest run
+        pawl rollback --yes                                  # take it
+        pawl rollback --to-step etcd/3.6.14/backup --yes     # undo what came after that step
+    Parameters
+    ----------
+    run
+        The run's id; by default the newest.
+    to_step
+        Keep this step and all before it; by default everything goes back.
+    yes
+        Approve the way back as yourself and take it now.
+    output
+        As in `pawl run`.
+    config
+        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
+    """
+    from pawl.interfaces.cli.run import drive, latest, who
+
+    async with wiring.open_session(config) as session:
+        journal = session.journal
+        run_id = latest(journal, run)
+        view = view_of(journal, run_id)
+        state = await session.observer.observe()
+        if not state.complete:
+            lost = [f"{u.source} could not be read: {u.why}" for u in state.unread]
+            raise Refused([*lost, "which exits are open can only be told from the whole cluster."])
+        back = reverse(journal.plan(view.plan), view, state, session.config, to_step)
+        journal.save_plan(back)
+        if output != "json":
+            print("\n".join([*render.summary(back), "", render.table(back)]))
+        if not yes:
+            print(
+                f"take this way back: pawl approve {back.digest[:12]} && pawl run "
+                f"{back.digest[:12]}   (or pawl rollback --yes)"
+            )
+            return 0
+        _end_forward(session, run_id, who())
+        journal.append(
+            Approved(
+                at=session.clock.now(), run=APPROVALS, digest=back.digest, name="plan", by=who()
+            )
+        )
+        return await drive(session, back, _run_id(back), True, output)
+
+
+def _run_id(plan: Plan) -> str:
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + f"-{plan.digest[:6]}-back"
+
+
+def _end_forward(session: Session, run_id: str, by: str) -> None:
+    """The way there is over: a pawl that still runs it reads this and ends."""
+    view = view_of(session.journal, run_id)
+    if view.outcome in ("done", "aborted"):
+        return
+    why = "It is rolled back."
+    now, epoch = session.clock.now(), view.epoch
+    session.journal.append(Aborted(at=now, run=run_id, epoch=epoch, why=why, by=by))
+    session.journal.append(RunEnded(at=now, run=run_id, epoch=epoch, outcome="aborted", why=why))

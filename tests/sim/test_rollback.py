@@ -1,0 +1,104 @@
+"""The way back is a plan of its own, as far as an exit is open."""
+
+from __future__ import annotations
+
+import pytest
+from harness import RUN, UP, Crash, Watch, drive, planned, versions, virtual
+
+from pawl.core.config import PolicyConfig, SoakConfig
+from pawl.core.errors import Refused
+from pawl.core.plan import Target
+from pawl.engine.effects import Effect
+from pawl.engine.record import view_of
+from pawl.engine.reverse import reverse
+from pawl.testing.cluster import SimCluster
+
+OLD = {
+    "etcd": {"3.5.33"},
+    "kube-apiserver": {"1.36.0"},
+    "emulates": {"1.36"},
+    "controllers": {"1.36.0"},
+    "kubelet": {"1.36.0"},
+    "kube-proxy": {"1.36.0"},
+}
+QUICK = PolicyConfig(approvals=(), soak=SoakConfig(etcd=20.0, control_plane=20.0, node=10.0))
+
+
+class KillAt(Watch):
+    """SIGKILL right after an effect of a step whose id begins with `step`."""
+
+    def __init__(self, step: str, name: str) -> None:
+        super().__init__()
+        self._step = step
+        self._name = name
+
+    async def after(self, effect: Effect) -> None:
+        if effect.step.startswith(self._step) and effect.name == self._name:
+            raise Crash
+
+
+async def killed(cluster: SimCluster, target: Target, step: str, effect: str) -> object:
+    plan = planned(cluster, target)
+    with pytest.raises(Crash):
+        await drive(cluster, plan, hook=KillAt(step, effect), holder="killed")
+    return plan
+
+
+async def back(cluster: SimCluster, plan: object, to_step: str = "") -> None:
+    view = view_of(cluster.journal, RUN)
+    way = reverse(plan, view, cluster.state(), cluster.config, to_step)  # type: ignore[arg-type]
+    ended = await drive(cluster, way, holder="back", run="run-back")
+    assert (ended.outcome, cluster.world.violations) == ("done", []), ended.why
+
+
+@virtual
+async def test_etcd_goes_back_from_the_mixed_state() -> None:
+    cluster = SimCluster(policy=QUICK)
+    target = Target(etcd="3.6.14", only=("etcd",))
+    plan = await killed(cluster, target, "etcd/3.6.14/swap/etcd-3", "stop")
+    await back(cluster, plan)
+    assert versions(cluster)["etcd"] == {"3.5.33"}
+
+
+@virtual
+async def test_api_servers_go_back_until_the_finish() -> None:
+    cluster = SimCluster(policy=QUICK)
+    target = Target(kubernetes="1.37.0", only=("control-plane",))
+    plan = await killed(cluster, target, "control-plane/1.37.0/swap/cp-3", "start")
+    assert versions(cluster)["kube-apiserver"] >= {"1.37.0"}
+    await back(cluster, plan)
+    assert versions(cluster) == OLD
+
+
+@virtual
+async def test_after_the_finish_the_old_binary_is_refused_with_the_reason() -> None:
+    cluster = SimCluster(policy=QUICK)
+    target = Target(kubernetes="1.37.0", only=("control-plane",))
+    plan = planned(cluster, target)
+    assert (await drive(cluster, plan)).outcome == "done"
+    with pytest.raises(Refused, match=r"serves 1\.37 proper"):
+        reverse(plan, view_of(cluster.journal, RUN), cluster.state(), cluster.config)
+
+
+@virtual
+async def test_after_the_last_member_the_downgrade_is_named() -> None:
+    cluster = SimCluster(policy=QUICK)
+    plan = planned(cluster, Target(etcd="3.6.14", only=("etcd",)))
+    assert (await drive(cluster, plan)).outcome == "done"
+    with pytest.raises(Refused, match=r"pawl plan --only etcd --etcd 3\.5"):
+        reverse(plan, view_of(cluster.journal, RUN), cluster.state(), cluster.config)
+
+
+@virtual
+async def test_nodes_go_back_and_what_came_before_stays() -> None:
+    cluster = SimCluster(policy=QUICK)
+    plan = await killed(cluster, UP, "nodes/1.37.0/swap/worker-2", "start")
+    last_of_the_control_plane = next(
+        s.id
+        for s in reversed(plan.steps)  # type: ignore[attr-defined]
+        if s.phase == "control-plane"
+    )
+    await back(cluster, plan, last_of_the_control_plane)
+    assert versions(cluster)["kubelet"] == {"1.36.0"}
+    assert versions(cluster)["kube-apiserver"] == {"1.37.0"}
+    assert not [n for n in cluster.state().nodes if n.unschedulable]
