@@ -29,9 +29,10 @@ def test_a_minor_derives_to_the_same_bytes(minor: int) -> None:
 
 def test_etcds_flags_derive_to_the_same_bytes() -> None:
     line = max(sources.ETCD)
-    assert extract.encode(extract.etcd_flags(line)) == (
-        extract.EXTRACTS / f"etcd-{line}.json"
-    ).read_bytes()
+    assert (
+        extract.encode(extract.etcd_flags(line))
+        == (extract.EXTRACTS / f"etcd-{line}.json").read_bytes()
+    )
 
 
 def test_the_tables_build_to_the_same_bytes() -> None:
