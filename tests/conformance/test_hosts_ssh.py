@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="sshd needs root to log in"),
     pytest.mark.anyio,
 ]
-H1 = HostConfig(name="h1", address="127.0.0.1", roles=("control-plane",))
+H1 = HostConfig(name="h1", address="127.0.0.1", roles=("control-plane", "etcd"))
 
 
 @pytest.fixture(scope="module")

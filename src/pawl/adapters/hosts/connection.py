@@ -8,6 +8,7 @@ missed a deadline is thrown away, for behind a silent peer it cannot be told fro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -88,12 +89,11 @@ class Connections:
     ) -> Ran:
         """Run a command by its argument list; `timeout` covers connecting too."""
         async with self.use(name, timeout) as connection:
-            done = await connection.run(
-                shlex.join(argv),
-                input=stdin.encode() if isinstance(stdin, str) else stdin,
-                encoding=None,
-                check=False,
-            )
+            process = await connection.create_process(shlex.join(argv), encoding=None)
+            with contextlib.suppress(BrokenPipeError):  # it may end without reading all
+                process.stdin.write(stdin.encode() if isinstance(stdin, str) else stdin)
+                process.stdin.write_eof()
+            done = await process.wait()
             code = done.exit_status
             return Ran(
                 code=code if code is not None else -1,

@@ -66,7 +66,7 @@ def complaints(component: str, flags: Sequence[str], code: int, output: str) -> 
     found = tuple(dict.fromkeys(s for s in said if s))
     if found:
         return found
-    if probe.echo.search(output) or code == 0:
+    if probe.echo.search(output.replace('\\"', '"')) or code == 0:
         return ()
     tail = output.strip().splitlines()[-1:] or ["it said nothing"]
     return (f"{component} ended with code {code} when its flags were checked: {tail[0]}",)
@@ -90,11 +90,7 @@ def _message(line: str) -> str:
     """The error text of one line of klog, zap, pflag or Go's flag package; "" for other lines."""
     if line.startswith("Error: "):
         return line.removeprefix("Error: ").strip()
-    if m := re.match(r'E\d{4} .*\berr="((?:[^"\\]|\\.)*)"', line):
-        return m[1].replace('\\"', '"')
-    if m := re.match(
-        r"\{.*\"msg\":\"failed to verify flags\",\"error\":\"((?:[^\"\\]|\\.)*)\"", line
-    ):
+    if m := _KLOG.match(line) or _ZAP.match(line):
         return m[1].replace('\\"', '"')
     if re.match(r"flag provided but not defined:|invalid (boolean )?value .* for flag", line):
         return line.strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import posixpath
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 
 from cryptography import x509
@@ -13,12 +13,31 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pawl.adapters.hosts import flagsfile
 from pawl.adapters.hosts.connection import Connections
-from pawl.core.config import COMPONENTS, HostConfig, LayoutConfig
+from pawl.core.config import COMPONENTS, HostConfig, LayoutConfig, Role
 from pawl.core.errors import Unreachable
 from pawl.core.model import Certificate, Host, UnitState
 
 SCRIPT = resources.files("pawl.adapters.hosts").joinpath("facts.sh").read_text()
+_NODE = ("kubelet", "kube-proxy", "kubectl")
+_BY_ROLE: dict[Role, tuple[str, ...]] = {
+    "etcd": ("etcd",),
+    "control-plane": (
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "cloud-controller-manager",
+        *_NODE,
+    ),
+    "worker": _NODE,
+    "load-balancer": (),
+}
 DISKS = ("/", "/var/lib/kubelet", "/var/lib/containerd")
+
+
+def components_of(roles: Sequence[Role]) -> tuple[str, ...]:
+    """What may run on a host with these roles: only that is asked for, as each file looked at
+    costs the host a few processes."""
+    return tuple(dict.fromkeys(c for role in roles for c in _BY_ROLE[role]))
 
 
 class HostReader:
@@ -56,7 +75,7 @@ class HostReader:
 
     def _arguments(self, host: HostConfig) -> list[str]:
         arguments = [self._layout.root, self._layout.epoch, ":".join(self._disks)]
-        for component in (*COMPONENTS, "kubectl"):
+        for component in components_of(host.roles):
             arguments += [
                 component,
                 self._layout.unit_of(component),

@@ -136,9 +136,7 @@ class SshHosts:
                 async with connection.start_sftp_client() as sftp:
                     await sftp.makedirs(directory, exist_ok=True)
                     for file in files:
-                        await sftp.put(
-                            str(file.path), posixpath.join(directory, file.name), block_size=1 << 18
-                        )
+                        await sftp.put(str(file.path), posixpath.join(directory, file.name))
             except asyncssh.SFTPError as error:
                 raise StepFailed(
                     f"the upload to {directory} on {host} failed: {error}; "

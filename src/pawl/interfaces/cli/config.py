@@ -15,7 +15,7 @@ from pawl.interfaces import wiring
 
 app = App(
     name="config",
-    help="Check the configuration, print its schema.\n\nExamples:\n\n"
+    help="Check the configuration, print its schema.\n\nFor example:\n\n"
     "    pawl config check\n\n    pawl config schema > pawl.schema.json",
 )
 
@@ -26,7 +26,7 @@ def check(*, config: Annotated[Path | None, Parameter(name=["--config", "-c"])] 
 
     Touches no network but name resolution. Exits with 4 when there is a mistake.
 
-    Examples:
+    For example:
 
         pawl config check
         pawl config check -c clusters/shop/pawl.yaml
@@ -48,7 +48,7 @@ def check(*, config: Annotated[Path | None, Parameter(name=["--config", "-c"])] 
 def schema() -> int:
     """Print the JSON Schema of pawl.yaml, for editors and CI.
 
-    Examples:
+    For example:
 
         pawl config schema > pawl.schema.json
     """
@@ -60,7 +60,7 @@ def schema() -> int:
 def reference() -> int:
     """Print the reference of all settings as Markdown (docs/configuration.md).
 
-    Examples:
+    For example:
 
         pawl config reference > docs/configuration.md
     """

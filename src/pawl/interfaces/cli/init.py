@@ -26,7 +26,7 @@ def init(
     The list has one host a line: name,address,role+role[,pool]. Roles are etcd, control-plane,
     worker and load-balancer.
 
-    Examples:
+    For example:
 
         printf 'cp-1,198.18.0.51,control-plane+etcd\\nw-1,198.18.0.101,worker\\n' > hosts.csv
         pawl init hosts.csv --kubeconfig admin.kubeconfig

@@ -34,7 +34,7 @@ def status(
 
     Exits with 3 when anything could not be read: what is not known is not clean.
 
-    Examples:
+    For example:
 
         pawl status
         pawl status -o json | jq '.members[] | {name, version, leader}'
