@@ -1,0 +1,452 @@
+"""The report of a run, as data: journal events, the plan and the prober's figures in one struct.
+
+Pure. `build` folds, the renderers (`report_md`, `report_html`) only draw. Whatever was not
+measured is None, and is said to be so in the verdict: a report must not be able to look better
+because something did not work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from pawl.core import actions
+from pawl.core.events import (
+    AnyEvent,
+    Approved,
+    EffectDone,
+    EffectIntended,
+    Evidence,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepFailed,
+    StepStarted,
+    Waiting,
+)
+from pawl.core.evidence_summary import Measured
+from pawl.core.model import ClusterState
+from pawl.core.plan import Plan
+from pawl.core.report_figures import Figure, figures_of
+from pawl.core.report_inventory import InventoryRow, compare
+
+Outcome = Literal["done", "failed", "not finished", "waiting"]
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    start: float
+    end: float
+    why: str
+
+
+class StepRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A step as it went. `start` is None for one that never started; `waited` is the part of the
+    time that was spent waiting for a person."""
+
+    id: str
+    phase: str
+    kind: str
+    why: str
+    predicted: float
+    start: float | None = None
+    end: float | None = None
+    state: Literal["done", "failed", "running", "not started", "was so already"] = "not started"
+    attempts: int = 0
+    waited: float = 0.0
+    waits: tuple[Wait, ...] = ()
+    note: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        if self.start is None or self.end is None:
+            return None
+        return self.end - self.start - self.waited
+
+
+class PhaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Predicted against actual, without waits for approvals. `actual` is None until it ended."""
+
+    name: str
+    steps: int
+    predicted: float
+    actual: float | None
+    waited: float
+    start: float | None
+    end: float | None
+
+
+class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
+    at: float
+    name: str
+    by: str
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """From `at` on this component on this host ran `version`."""
+
+    at: float
+    version: str
+
+
+class Track(msgspec.Struct, frozen=True, kw_only=True):
+    component: str
+    host: str
+    changes: tuple[Change, ...]
+
+
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that pawl changed for a while, and when it was given back (None: it was not)."""
+
+    what: str
+    target: str
+    at: float
+    given_back: float | None
+    by: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The one sentence, and what it stands on."""
+
+    good: bool | None
+    sentence: str
+    proved: tuple[str, ...]
+    broken: tuple[str, ...]
+    unmeasured: tuple[str, ...]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    cluster: str
+    run: str
+    plan: str
+    goal: str
+    operator: str
+    start: float
+    end: float
+    outcome: Outcome
+    outcome_why: str
+    resumed: int
+    verdict: Verdict
+    figures: tuple[Figure, ...]
+    phases: tuple[PhaseRow, ...]
+    steps: tuple[StepRow, ...]
+    approvals: tuple[ApprovalRow, ...]
+    tracks: tuple[Track, ...]
+    ledger: tuple[LedgerRow, ...]
+    effects: int
+    inventory: tuple[InventoryRow, ...]
+    measured: Measured | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+
+def window(events: Sequence[AnyEvent], now: float) -> tuple[float, float]:
+    """What must have been measured: from the first step's start to the last event of a step."""
+    starts = [e.at for e in events if isinstance(e, StepStarted)]
+    ends = [e.at for e in events if isinstance(e, StepDone | StepFailed | EffectDone)]
+    start = min(starts, default=min((e.at for e in events), default=now))
+    return start, max([start, *ends])
+
+
+def build(plan: Plan, events: Sequence[AnyEvent], measured: Measured | None) -> Report:
+    """`events` are those of one run, in order, with the approvals of its plan."""
+    begun = next(e for e in events if isinstance(e, RunStarted))
+    start, end = window(events, begun.at)
+    steps = _steps(plan, events, end)
+    ended = next((e for e in reversed(events) if isinstance(e, RunEnded)), None)
+    landed = bool(steps) and all(s.state in ("done", "was so already") for s in steps)
+    outcome, why = _outcome(ended, landed)
+    inventory_notes: list[str] = []
+    before = _state(events, "before", inventory_notes)
+    after = _state(events, "after", inventory_notes)
+    ledger = _ledger(events)
+    figures = figures_of(measured, ledger_open=sum(r.given_back is None for r in ledger))
+    return Report(
+        cluster=plan.cluster,
+        run=begun.run,
+        plan=plan.digest,
+        goal=_goal(plan),
+        operator=begun.operator,
+        start=start,
+        end=end,
+        outcome=outcome,
+        outcome_why=why,
+        resumed=sum(isinstance(e, RunStarted) and e.resumed for e in events),
+        verdict=_verdict(outcome, why, figures, measured),
+        figures=figures,
+        phases=_phases(steps),
+        steps=steps,
+        approvals=tuple(
+            ApprovalRow(at=e.at, name=e.name, by=e.by) for e in events if isinstance(e, Approved)
+        ),
+        tracks=_tracks(plan, steps, before, start),
+        ledger=ledger,
+        effects=sum(isinstance(e, EffectDone) for e in events),
+        inventory=compare(before, after),
+        measured=measured,
+        notes=tuple(inventory_notes),
+    )
+
+
+def _goal(plan: Plan) -> str:
+    t = plan.target
+    parts = [
+        f"Kubernetes {t.kubernetes}" if t.kubernetes else "",
+        f"etcd {t.etcd}" if t.etcd else "",
+    ]
+    return " and ".join(parts) or "nothing"
+
+
+def _outcome(ended: RunEnded | None, landed: bool) -> tuple[Outcome, str]:
+    if ended is None:
+        return "not finished", "The journal ends without the run's end: it was killed, or runs now."
+    if ended.outcome == "done" and landed:
+        return "done", ended.why
+    if ended.outcome == "done":
+        return "not finished", ended.why or "It says done, but not every step of the plan is."
+    if ended.outcome in ("paused", "interrupted"):
+        return "waiting", ended.why
+    return "failed", ended.why
+
+
+def _steps(plan: Plan, events: Sequence[AnyEvent], end: float) -> tuple[StepRow, ...]:
+    """Fold the events of each step; a wait lasts until the step's next event."""
+    by_step: dict[str, list[AnyEvent]] = {s.id: [] for s in plan.steps}
+    for e in events:
+        step = getattr(e, "step", None)
+        if step in by_step:
+            by_step[step].append(e)
+    rows: list[StepRow] = []
+    for s in plan.steps:
+        own = by_step[s.id]
+        starts = [e.at for e in own if isinstance(e, StepStarted)]
+        done = next((e for e in own if isinstance(e, StepDone)), None)
+        failed = [e for e in own if isinstance(e, StepFailed)]
+        finish = done.at if done else (failed[-1].at if failed else None)
+        waits = tuple(
+            Wait(
+                start=e.at,
+                end=own[i + 1].at if i + 1 < len(own) else (finish or end),
+                why=e.why,
+            )
+            for i, e in enumerate(own)
+            if isinstance(e, Waiting)
+        )
+        begin = min([*starts, *(w.start for w in waits)], default=None)
+        state: Literal["done", "failed", "running", "not started", "was so already"]
+        if done:
+            state = "done" if begin is not None else "was so already"
+        elif failed and (not starts or failed[-1].at >= starts[-1]):
+            state = "failed"
+        else:
+            state = "running" if begin is not None else "not started"
+        # before its start a step can only be held back by a person or a gate
+        person = isinstance(s.action, actions.PointOfNoReturn)
+        first = starts[0] if starts else (finish or end)
+        waited = sum(w.end - w.start for w in waits if person or w.end <= first)
+        rows.append(
+            StepRow(
+                id=s.id,
+                phase=s.phase,
+                kind=_tag(s.action),
+                why=s.why,
+                predicted=s.seconds,
+                start=begin,
+                end=finish if state != "running" else None,
+                state=state,
+                attempts=max(len(starts), 1 if begin is not None else 0),
+                waited=waited,
+                waits=waits,
+                note=done.note if done else (failed[-1].why if failed else ""),
+            )
+        )
+    return tuple(rows)
+
+
+def _tag(action: actions.AnyAction) -> str:
+    return str(msgspec.to_builtins(action)["do"])
+
+
+def _phases(steps: Sequence[StepRow]) -> tuple[PhaseRow, ...]:
+    """Actual is the time in which at least one step of the phase ran, so that parallel steps
+    count once; waits for a person are taken out."""
+    names = list(dict.fromkeys(s.phase for s in steps))
+    rows = []
+    for name in names:
+        own = [s for s in steps if s.phase == name]
+        ran = sorted((s.start, s.end) for s in own if s.start is not None and s.end is not None)
+        busy, last = 0.0, 0.0
+        for a, b in ran:
+            busy += max(0.0, b - max(a, last))
+            last = max(last, b)
+        waited = sum(s.waited for s in own)
+        whole = all(s.state in ("done", "was so already") for s in own)
+        rows.append(
+            PhaseRow(
+                name=name,
+                steps=len(own),
+                predicted=sum(s.predicted for s in own if s.state != "was so already"),
+                actual=max(0.0, busy - waited) if whole and ran else None,
+                waited=waited,
+                start=ran[0][0] if ran else None,
+                end=max((b for _, b in ran), default=None),
+            )
+        )
+    return tuple(rows)
+
+
+def _state(events: Sequence[AnyEvent], name: str, notes: list[str]) -> ClusterState | None:
+    found = [e for e in events if isinstance(e, Evidence) and e.name == name]
+    if not found:
+        notes.append(f"No inventory {name!r} was kept.")
+        return None
+    try:
+        return msgspec.json.decode(
+            (found[0] if name == "before" else found[-1]).data, type=ClusterState
+        )
+    except msgspec.DecodeError as error:
+        notes.append(f"The inventory {name!r} could not be read: {error}")
+        return None
+
+
+def _tracks(
+    plan: Plan, steps: Sequence[StepRow], before: ClusterState | None, start: float
+) -> tuple[Track, ...]:
+    """Which version ran where, since when: the inventory before, then each step that landed."""
+    tracks: dict[tuple[str, str], list[Change]] = {}
+
+    def say(component: str, host: str, at: float, version: str | None) -> None:
+        changes = tracks.setdefault((component, host), [])
+        if version and (not changes or changes[-1].version != version):
+            changes.append(Change(at=at, version=version))
+
+    if before is not None:
+        for m in before.members:
+            say("etcd", m.host, start, m.version)
+        for server in before.api_servers:
+            emulates = server.emulation_version
+            odd = emulates and server.version and not server.version.startswith(f"{emulates}.")
+            said = f"{server.version} as {emulates}" if odd else server.version
+            say("kube-apiserver", server.host, start, said)
+        for c in before.controllers:
+            say(c.component, c.host, start, c.version)
+        for n in before.nodes:
+            say("kubelet", n.host or n.name, start, n.kubelet)
+            say("kube-proxy", n.host or n.name, start, n.kube_proxy)
+    for row, step in sorted(
+        zip(steps, plan.steps, strict=True), key=lambda pair: pair[0].end or float("inf")
+    ):
+        if row.state != "done" or row.end is None:
+            continue
+        match step.action:
+            case actions.SwapEtcdMember() | actions.ReplaceEtcdMachine() as a:
+                say("etcd", a.host, row.end, a.target)
+            case actions.SwapApiServer() as a:
+                say("kube-apiserver", a.host, row.end, _emulated(a.target, a.emulate))
+            case actions.FinishEmulation() as a:
+                say("kube-apiserver", a.host, row.end, a.target)
+            case actions.SwapController() as a:
+                say(a.component, a.host, row.end, _emulated(a.target, a.emulate))
+            case actions.AddControlPlane() as a:
+                for component in ("kube-controller-manager", "kube-scheduler"):
+                    say(component, a.machine, row.end, a.target)
+                say("kube-apiserver", a.machine, row.end, _emulated(a.target, a.emulate))
+            case actions.RetireControlPlane() as a:
+                for component in ("kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+                    if (component, a.host) in tracks:
+                        say(component, a.host, row.end, "gone")
+            case actions.AddNode() as a:
+                say("kubelet", a.machine, row.end, a.target)
+            case actions.RetireNode() as a:
+                for component in ("kubelet", "kube-proxy"):
+                    if (component, a.node) in tracks:
+                        say(component, a.node, row.end, "gone")
+            case actions.SwapNode() as a:
+                say("kubelet", a.node, row.end, a.target)
+            case actions.SwapKubeProxy() as a:
+                say("kube-proxy", a.host, row.end, a.target)
+            case _:
+                pass
+    return tuple(
+        Track(component=component, host=host, changes=tuple(changes))
+        for (component, host), changes in tracks.items()
+        if changes
+    )
+
+
+def _emulated(version: str, emulate: str) -> str:
+    return (
+        f"{version} as {emulate}" if emulate and not version.startswith(f"{emulate}.") else version
+    )
+
+
+RETURNS: dict[str, tuple[str, ...]] = {
+    "drain-balancer": ("enable-balancer", "remove-from-balancer"),
+    "cordon": ("uncordon", "delete-node"),
+    "taint": ("untaint", "delete-node"),
+    "stop": ("start", "replace-machine", "remove-machine"),
+    "enable-downgrade": ("cancel-downgrade",),
+}
+"""Which effect gives back what another one changed. An object that is deleted by the plan itself
+(a replaced node) takes its cordon with it."""
+FINISHED_BY_ITSELF = frozenset({"enable-downgrade"})
+"""etcd ends a downgrade by itself when the last member is down; see the inventory after."""
+
+
+def _ledger(events: Sequence[AnyEvent]) -> tuple[LedgerRow, ...]:
+    """Every change with a way back, matched with the effect that went it. An intent without its
+    end counts as done: it may have happened."""
+    done = [e for e in events if isinstance(e, EffectIntended | EffectDone)]
+    rows: dict[tuple[str, str], LedgerRow] = {}
+    closed: list[LedgerRow] = []
+    for e in done:
+        target = e.target.split(" ")[0]
+        for what, returns in RETURNS.items():
+            if e.effect == what and (what, target) not in rows:
+                rows[(what, target)] = LedgerRow(what=what, target=target, at=e.at, given_back=None)
+            if e.effect in returns and isinstance(e, EffectDone):
+                for key in [k for k in rows if k[0] == what and _same(k[1], target)]:
+                    row = msgspec.structs.replace(rows.pop(key), given_back=e.at, by=e.effect)
+                    closed.append(row)
+    left = [r for r in rows.values() if r.what not in FINISHED_BY_ITSELF]
+    return tuple(sorted([*closed, *left], key=lambda r: r.at))
+
+
+def _same(changed: str, returned: str) -> bool:
+    """ "cp-1/kube-apiserver" is given back by the same target, or by what replaces "cp-1"."""
+    return changed == returned or changed.split("/")[0] == returned
+
+
+def _verdict(
+    outcome: Outcome, why: str, figures: Sequence[Figure], measured: Measured | None
+) -> Verdict:
+    proved = tuple(f.said for f in figures if f.ok is True)
+    broken = tuple(f.said for f in figures if f.ok is False)
+    missing = tuple(f.said for f in figures if f.ok is None)
+    if measured is None:
+        head = "No prober was running: nothing is proved about what users felt."
+    elif broken:
+        head = "Users felt it: " + "; ".join(broken) + "."
+    elif missing:
+        head = "Nothing was seen to break, but not everything was measured."
+    else:
+        head = "Nothing was lost, and users noticed nothing beyond the targets."
+    match outcome:
+        case "done":
+            sentence = f"The upgrade landed. {head}"
+        case "waiting":
+            sentence = f"The run is not over ({why or 'paused'}). So far: {head}"
+        case "not finished":
+            sentence = f"The run has not finished. {why} So far: {head}"
+        case "failed":
+            sentence = f"The run stopped: {why or 'no reason was journalled'} So far: {head}"
+    good: bool | None = True
+    if outcome == "failed" or broken:
+        good = False
+    elif outcome != "done" or missing or measured is None:
+        good = None
+    return Verdict(good=good, sentence=sentence, proved=proved, broken=broken, unmeasured=missing)
