@@ -76,7 +76,10 @@ while [ $# -ge 3 ]; do
 		done
 done
 
-[ -n "$units" ] || exit 0
+[ -n "$units" ] || {
+	say end
+	exit 0
+}
 # shellcheck disable=SC2086
 systemctl show --timestamp=unix -p Id -p LoadState -p ActiveState -p NRestarts -p StateChangeTimestamp -p MainPID -- $units 2>/dev/null |
 	{
