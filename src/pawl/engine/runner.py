@@ -24,7 +24,14 @@ import anyio
 from anyio.abc import TaskGroup
 
 from pawl.core import invariants
-from pawl.core.actions import StageBinaries
+from pawl.core.actions import (
+    AddControlPlane,
+    AddNode,
+    ReplaceEtcdMachine,
+    RetireControlPlane,
+    RetireNode,
+    StageBinaries,
+)
 from pawl.core.config import PolicyConfig
 from pawl.core.decide import Done, Halt, Start, Wait, decide, finished
 from pawl.core.errors import (
@@ -55,8 +62,19 @@ LOOK_AGAIN = 6
 UNREACHABLE_DELAY = 2.0
 TICK = 1.0
 """Seconds between two looks while a step runs or something is waited for."""
-FULL_EVERY = 15.0
+FRESH = 1.0
+"""Seconds for which a reading serves the start of several steps at once; each looks for itself."""
+FULL_EVERY = 30.0
 """Seconds for which a full reading serves; in between only what matters to a start is re-read."""
+
+REBUILDING = (
+    ReplaceEtcdMachine,
+    AddControlPlane,
+    RetireControlPlane,
+    AddNode,
+    RetireNode,
+)
+"""After these the list of machines is another, which only a full reading tells."""
 
 
 @dataclass
@@ -109,7 +127,7 @@ class Runner:
         self._record = Record(tools.journal, tools.clock, self._guard, run, narrator or Narrator())
         self._effects = Effects(self._guard, self._record, hook or NoHook())
         self._live = _Live()
-        self._full_at = float("-inf")
+        self._full_at = self._read_at = float("-inf")
         self._touched: set[str] = set()
 
     async def run(self) -> RunEnded:
@@ -169,7 +187,8 @@ class Runner:
                     return self._end(answer.outcome, answer.why)
                 case Start() if not self._stopping() and self._apart(answer.step):
                     self._begin(group, answer, view, state)
-                    state = await self._next_state(state)
+                    if self._tools.clock.now() - self._read_at > FRESH:
+                        state = await self._next_state(state)
                     continue
                 case Wait() if self._only_approval(answer, view):
                     return self._end("paused", answer.why)
@@ -234,7 +253,7 @@ class Runner:
 
     async def _observe_fully(self) -> ClusterState:
         state = await self._tools.observer.observe()
-        self._full_at = self._tools.clock.now()
+        self._full_at = self._read_at = self._tools.clock.now()
         self._touched.clear()
         return state
 
@@ -244,7 +263,9 @@ class Runner:
         if not 0 <= age < FULL_EVERY or not state.complete:
             return await self._observe_fully()
         self._touched |= {h for s in self._live.steps.values() for h in hosts_of(s)}
-        return await self._tools.observer.refresh(state, *sorted(self._touched))
+        state = await self._tools.observer.refresh(state, *sorted(self._touched))
+        self._read_at = self._tools.clock.now()
+        return state
 
     # -- steps -------------------------------------------------------------------------------------
 
@@ -277,7 +298,9 @@ class Runner:
         except PawlError as error:
             self._live.fatal = error  # Fenced, or the journal is lost
         finally:
-            self._full_at = float("-inf")
+            if isinstance(step.action, REBUILDING):
+                self._full_at = float("-inf")
+            self._touched |= set(hosts_of(step))
             self._live.steps.pop(step.id, None)
             self._live.over.set()
 
