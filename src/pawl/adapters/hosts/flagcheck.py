@@ -35,7 +35,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 PROBES: dict[str, Probe] = {
     "etcd": Probe(
         poison=("--auto-compaction-mode=pawl-probe",),
-        echo=re.compile(r'unknown auto-compaction-mode "pawl-probe"'),
+        # etcd logs JSON by default, so the quotes may come escaped.
+        echo=re.compile(r'unknown auto-compaction-mode \\*"pawl-probe\\*"'),
     ),
     "kubelet": Probe(
         poison=("--max-open-files=-1",),
