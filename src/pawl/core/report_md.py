@@ -148,7 +148,8 @@ def notes(r: Report) -> list[str]:
         if m.unreadable_lines:
             found.append(f"{m.unreadable_lines} lines of the evidence could not be read.")
         found.append(
-            f"Control lane (the prober measuring itself): worst {milliseconds(m.control_worst_ms)}. "
+            "Control lane (the prober measuring itself): worst "
+            f"{milliseconds(m.control_worst_ms)}. "
             "A lane's figure below that says nothing about the cluster."
         )
         found += [

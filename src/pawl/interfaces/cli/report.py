@@ -85,19 +85,19 @@ def report(
 
     made = anyio.run(load)
     texts = {
-        "md": lambda: report_md.render(made),
-        "json": lambda: msgspec.json.format(msgspec.json.encode(made)).decode() + "\n",
-        "html": lambda: report_html.render(made),
+        "md": report_md.render(made),
+        "json": msgspec.json.format(msgspec.json.encode(made)).decode() + "\n",
+        "html": report_html.render(made),
     }
     if out is None:
-        print(texts[output](), end="")
+        print(texts[output], end="")
     else:
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
         for kind, text in texts.items():
             path = out / f"report.{kind}"
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w") as file:
-                file.write(text())
+                file.write(text)
         print(made.verdict.sentence)
         print(f"Report: {out / 'report.html'} (also .md and .json)")
     if made.verdict.good is None:
