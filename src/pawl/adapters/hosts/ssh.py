@@ -218,7 +218,7 @@ class SshHosts:
                 self._connections.use(host, self._timeouts.stage) as connection,
                 connection.start_sftp_client() as sftp,
             ):
-                await sftp.put(str(snapshot), file, block_size=1 << 18)
+                await sftp.put(str(snapshot), file)
             restored = posixpath.join(directory, "restored")
             await self._run(
                 host, [etcdutl, "snapshot", "restore", file, "--data-dir", restored], long=True
