@@ -15,7 +15,7 @@ from pawl.core.evidence_summary import Bucket
 from pawl.core.report import Report
 from pawl.core.report_md import clock
 
-LEFT, RIGHT, WIDTH = 190.0, 12.0, 1100.0
+LEFT, RIGHT, WIDTH = 190.0, 30.0, 1100.0
 ROW, LANE = 18.0, 54.0
 FLOOR_MS, CEILING_MS = 1.0, 10_000.0
 

@@ -3,7 +3,7 @@
 Members are observed over a kept TLS connection each. Its loss is noticed within 20 ms, because the
 kernel tells it; while a member is gone it is dialled every 20 ms, and it counts as up again only
 when it has answered a status call. A member that hangs without closing anything is found by the
-status call itself (each 100 ms, 1 s deadline) and counts as down since that call was sent. A bare
+status call itself (each 100 ms, 2 s deadline) and counts as down since that call was sent. A bare
 TCP connect every 20 ms would be cheaper still, but etcd logs a warning for each of them.
 """
 
@@ -21,7 +21,7 @@ from pawl.probes.transport import TryFailed
 
 LOOK_SECONDS = 0.02
 STATUS_SECONDS = 0.1
-STATUS_DEADLINE = 1.0
+STATUS_DEADLINE = 2.0
 PAGE = 2000
 
 
@@ -92,7 +92,7 @@ class MemberWatch:
             status = await self._gateway.call("/v3/maintenance/status", {}, STATUS_DEADLINE)
         except (TryFailed, TimeoutError) as failure:
             self._gateway.close()
-            self._say(False, sent, str(failure) or "no answer within 1 s")
+            self._say(False, sent, str(failure) or "no answer within 2 s")
             return
         self._say(True, time.time(), "")
         header = status.get("header", {})
