@@ -38,25 +38,18 @@ def checked(name: str) -> str:
     return name
 
 
-def _lines(text: str, backend: str) -> Iterator[tuple[int, int, list[str]]]:
-    """(first, last, words) of each logical line in the backend: lines ending in \\ go on."""
+def _lines(text: str, backend: str) -> Iterator[tuple[int, list[str]]]:
+    """(index, words) of each line in the backend, comments taken off. A line is a statement:
+    HAProxy knows no continuation."""
     inside = False
-    raw = text.splitlines()
-    index = 0
-    while index < len(raw):
-        first = index
-        joined = raw[index]
-        while joined.endswith("\\") and index + 1 < len(raw):
-            index += 1
-            joined = joined[:-1] + " " + raw[index]
-        words = joined.split("#", 1)[0].split()
-        index += 1
+    for index, line in enumerate(text.splitlines()):
+        words = line.split("#", 1)[0].split()
         if not words:
             continue
         if words[0] in _SECTIONS:
             inside = words[0] in ("backend", "listen") and words[1:2] == [backend]
         elif inside:
-            yield first, index - 1, words
+            yield index, words
 
 
 def keywords(text: str, backend: str) -> list[str]:
@@ -66,7 +59,7 @@ def keywords(text: str, backend: str) -> list[str]:
     """
     defaults: list[str] = []
     own: list[str] | None = None
-    for _, _, words in _lines(text, backend):
+    for _, words in _lines(text, backend):
         if words[0] == "default-server":
             defaults += words[1:]
         elif words[0] == "server" and own is None:
@@ -78,30 +71,30 @@ def with_server(text: str, backend: str, name: str, address: str) -> str:
     """`text` with a line for the server after the backend's last one, its siblings' words kept."""
     raw = text.splitlines()
     anchor: tuple[int, str, list[str]] | None = None
-    for first, end, words in _lines(text, backend):
+    for index, words in _lines(text, backend):
         if words[0] == "server" and words[1] == name:
-            raw[first : end + 1] = [_line(raw[first], name, address, words[3:])]
+            raw[index] = _line(raw[index], name, address, words[3:])
             return "\n".join(raw) + "\n"
         if words[0] == "server":
-            anchor = (end, raw[first], words[3:])
+            anchor = (index, raw[index], words[3:])
         elif words[0] == "default-server" and anchor is None:
-            anchor = (end, raw[first], [])
+            anchor = (index, raw[index], [])
     if anchor is None:
         raise StepFailed(
             f"haproxy.cfg has no server and no default-server in backend {backend}; "
             "pawl cannot tell how a new one should be checked"
         )
-    end, sample, own = anchor
-    raw.insert(end + 1, _line(sample, name, address, own))
+    last, sample, own = anchor
+    raw.insert(last + 1, _line(sample, name, address, own))
     return "\n".join(raw) + "\n"
 
 
 def without_server(text: str, backend: str, name: str) -> str:
     """`text` without the server's line; the same text when there is none."""
     raw = text.splitlines()
-    for first, end, words in _lines(text, backend):
+    for index, words in _lines(text, backend):
         if words[0] == "server" and words[1] == name:
-            del raw[first : end + 1]
+            del raw[index]
             return "\n".join(raw) + "\n"
     return text
 

@@ -105,7 +105,14 @@ class ApiKube:
         return True
 
     async def evict(self, pod: Pod) -> Evicted:
-        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction"
+        own = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+        # The UID stands in the eviction too, but there the server retries a mismatch for 10 s.
+        try:
+            now = await self._client.get(own, DrainPod)
+        except KubeRefused as error:
+            return _refused(error)
+        if now.metadata.uid != pod.uid:
+            return Evicted(ok=True, why="already gone: another pod has its name")
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -113,7 +120,7 @@ class ApiKube:
             "deleteOptions": {"preconditions": {"uid": pod.uid}},
         }
         try:
-            await self._client.send("POST", path, body, Anything)
+            await self._client.send("POST", f"{own}/eviction", body, Anything)
         except KubeRefused as error:
             return _refused(error)
         return Evicted(ok=True)

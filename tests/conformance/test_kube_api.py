@@ -1,0 +1,287 @@
+"""The `Kube` and `Lease` ports and their readers against a real kube-apiserver on a real etcd."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from support_binaries import binaries
+from support_pki import Authority
+
+from pawl.adapters.kube import ApiKube, ApiLease, KubeClient, KubeReader
+from pawl.adapters.kube.apiserver import read_api_server
+from pawl.adapters.kube.objects import Anything
+from pawl.core.config import HostConfig
+from pawl.core.errors import ConfigError, Fenced, Refused, Unreachable
+from pawl.core.model import Taint
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class FixedClock:
+    def __init__(self) -> None:
+        self.time = time.time()
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+class Api:
+    def __init__(self, port: int, kubeconfig: Path, crt: Path) -> None:
+        self.port = port
+        self.url = f"https://127.0.0.1:{port}"
+        self.kubeconfig = kubeconfig
+        self.crt = crt
+
+
+def ports(count: int) -> list[int]:
+    held = [socket.socket() for _ in range(count)]
+    for s in held:
+        s.bind(("127.0.0.1", 0))
+    found = [s.getsockname()[1] for s in held]
+    for s in held:
+        s.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    d = tmp_path_factory.mktemp("kube")
+    etcd = binaries("etcd", "3.5.33", d / "bin") / "etcd"
+    server = binaries("kube-apiserver", "1.36.0", d / "bin") / "kube-apiserver"
+    authority = Authority(d)
+    crt, key = authority.issue("kube-apiserver")
+    admin_crt, admin_key = authority.issue("admin", organization="system:masters")
+    client, peer, secure = ports(3)
+    processes = [
+        subprocess.Popen(
+            [etcd, f"--data-dir={d}/etcd", "--unsafe-no-fsync",
+             f"--listen-client-urls=http://127.0.0.1:{client}",
+             f"--advertise-client-urls=http://127.0.0.1:{client}",
+             f"--listen-peer-urls=http://127.0.0.1:{peer}",
+             f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
+             f"--initial-cluster=default=http://127.0.0.1:{peer}"],
+            stderr=subprocess.DEVNULL,
+        ),
+        subprocess.Popen(
+            [server, f"--etcd-servers=http://127.0.0.1:{client}", f"--secure-port={secure}",
+             "--bind-address=127.0.0.1", "--advertise-address=192.0.2.1",
+             f"--tls-cert-file={crt}", f"--tls-private-key-file={key}",
+             f"--client-ca-file={authority.ca}", "--authorization-mode=RBAC",
+             "--service-account-issuer=https://kubernetes.default.svc",
+             f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
+             "--service-cluster-ip-range=198.18.128.0/24", f"--cert-dir={d}",
+             "--disable-admission-plugins=ServiceAccount"],
+            stderr=(d / "apiserver.log").open("wb"),
+        ),
+    ]  # fmt: skip
+    kubeconfig = d / "kubeconfig"
+    kubeconfig.touch(mode=0o600)
+    kubeconfig.write_text(
+        yaml.safe_dump(
+            {
+                "current-context": "t",
+                "contexts": [{"name": "t", "context": {"cluster": "t", "user": "t"}}],
+                "clusters": [
+                    {
+                        "name": "t",
+                        "cluster": {
+                            "server": f"https://127.0.0.1:{secure}",
+                            "certificate-authority": "ca.crt",
+                        },
+                    }
+                ],
+                "users": [
+                    {
+                        "name": "t",
+                        "user": {
+                            "client-certificate": str(admin_crt),
+                            "client-key": str(admin_key),
+                        },
+                    }
+                ],
+            }
+        )
+    )
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    end = time.monotonic() + 90
+    while True:
+        try:
+            urllib.request.urlopen(f"https://127.0.0.1:{secure}/readyz", context=context, timeout=2)
+            break
+        except (urllib.error.URLError, OSError):
+            log = (d / "apiserver.log").read_text()[-2000:]
+            assert processes[1].poll() is None, log
+            assert time.monotonic() < end, log
+            time.sleep(0.2)
+    yield Api(secure, kubeconfig, crt)
+    for process in reversed(processes):
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+async def client(api: Api) -> AsyncIterator[KubeClient]:
+    made = KubeClient(api.kubeconfig, api.url, 10.0)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def node(client: KubeClient) -> AsyncIterator[str]:
+    body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}
+    await client.send("POST", "/api/v1/nodes", body, Anything)
+    yield "n1"
+    await ApiKube(client).delete_node("n1")
+
+
+async def pod(client: KubeClient, name: str) -> None:
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"}},
+        "spec": {
+            "nodeName": "n1",
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "c", "image": "none"}],
+        },
+    }
+    await client.send("POST", "/api/v1/namespaces/default/pods", body, Anything)
+
+
+async def only_node(client: KubeClient) -> object:
+    hosts = (HostConfig(name="n1", address="198.18.0.101", roles=("worker",)),)
+    (found,) = (await KubeReader(client).read(hosts)).nodes
+    return found
+
+
+async def test_one_api_server_at_its_own_address(client: KubeClient, api: Api) -> None:
+    host = HostConfig(name="cp-1", address="127.0.0.1", roles=("control-plane",))
+    server, unread = await read_api_server(client, host, api.port, load=True)
+    assert unread == ()
+    assert (server.version, server.emulation_version) == ("1.36.0", "1.36")
+    assert server.min_compatibility_version == "1.35"
+    assert server.ready
+    assert {"etcd", "ping"} <= {c.name for c in server.checks}
+    assert server.inflight is not None
+    silent = HostConfig(name="cp-2", address="127.0.0.9", roles=("control-plane",))
+    server, unread = await read_api_server(client, silent, api.port, load=False)
+    assert server.version is None
+    assert not server.ready
+    assert unread
+
+
+async def test_a_cordon_is_ours_only_if_we_set_it(client: KubeClient, node: str) -> None:
+    kube = ApiKube(client)
+    for _ in range(2):
+        assert await kube.cordon(node, "pawl:r1")
+    assert (await only_node(client)).cordoned_by == "pawl:r1"  # type: ignore[attr-defined]
+    assert not await kube.cordon(node, "pawl:r2")
+    await kube.uncordon(node, "pawl:r2")
+    assert (await only_node(client)).unschedulable  # type: ignore[attr-defined]
+    for _ in range(2):
+        await kube.uncordon(node, "pawl:r1")
+    found = await only_node(client)
+    assert (found.unschedulable, found.cordoned_by) == (False, "")  # type: ignore[attr-defined]
+
+
+async def test_taints_of_others_stay(client: KubeClient, node: str) -> None:
+    kube = ApiKube(client)
+    await kube.taint(node, Taint(key="theirs", value="x", effect="NoSchedule"))
+    for _ in range(2):
+        await kube.taint(node, Taint(key="pawl.dev/old", effect="NoSchedule"))
+    keys = {t.key for t in (await only_node(client)).taints}  # type: ignore[attr-defined]
+    assert {"theirs", "pawl.dev/old"} <= keys
+    for _ in range(2):
+        await kube.untaint(node, "pawl.dev/old")
+    keys = {t.key for t in (await only_node(client)).taints}  # type: ignore[attr-defined]
+    assert "theirs" in keys
+    assert "pawl.dev/old" not in keys
+    await kube.untaint("absent", "pawl.dev/old")
+
+
+async def test_eviction_by_uid_and_the_budget_that_says_no(client: KubeClient, node: str) -> None:
+    kube = ApiKube(client)
+    await pod(client, "web-1")
+    (found,) = await kube.pods_on(node)
+    other = msgspec.structs.replace(found, uid="0" * 36)
+    assert (await kube.evict(other)).ok  # another pod has that name now: ours is gone
+    assert [p.uid for p in await kube.pods_on(node)] == [found.uid]
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "web"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+    }
+    path = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    await client.send("POST", path, budget, Anything)
+    status = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+    await client.send(
+        "PATCH", "/api/v1/namespaces/default/pods/web-1/status", status, Anything, patch=True
+    )
+    said = await kube.evict(found)
+    assert not said.ok
+    assert said.retry
+    assert said.why
+    (read,) = (await KubeReader(client).read(())).budgets
+    assert read.selected == ("default/web-1",)
+    await client.send("DELETE", f"{path}/web", None, Anything)
+    assert (await kube.evict(found)).ok
+    await client.send(
+        "DELETE", "/api/v1/namespaces/default/pods/web-1?gracePeriodSeconds=0", None, Anything
+    )
+    assert (await kube.evict(found)).ok
+
+
+async def test_the_lease_counts_epochs_and_fences(client: KubeClient) -> None:
+    clock = FixedClock()
+    lease = ApiLease(client, clock)
+    first = await lease.acquire("a", 15, at_least=4)
+    assert first.epoch == 5
+    assert (await lease.acquire("a", 15, at_least=0)).epoch == 5
+    with pytest.raises(Refused, match="a is at work"):
+        await lease.acquire("b", 15, at_least=0)
+    clock.time += 16
+    second = await lease.acquire("b", 15, at_least=0)
+    assert second.epoch == 6
+    with pytest.raises(Fenced, match="held by b"):
+        await lease.renew(first)
+    await lease.release(first)  # not ours any more: left alone
+    assert (await lease.renew(second)).epoch == 6
+    await lease.release(second)
+    assert (await lease.acquire("a", 15, at_least=0)).epoch == 7
+
+
+async def test_a_server_that_does_not_answer_gives_way_to_one_that_does(api: Api) -> None:
+    client = KubeClient(api.kubeconfig, "https://127.0.0.9:1", 5.0, lambda: [api.url])
+    assert (await KubeReader(client).read(())).unread == ()
+    await client.aclose()
+    alone = KubeClient(api.kubeconfig, "https://127.0.0.9:1", 5.0)
+    with pytest.raises(Unreachable):
+        await ApiKube(alone).pods_on("n1")
+    facts = await KubeReader(alone).read(())
+    assert {"nodes", "pods"} <= {u.source for u in facts.unread}
+    await alone.aclose()
+
+
+def test_a_broken_kubeconfig_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "k").write_text("clusters: []\n")
+    with pytest.raises(ConfigError, match="kubeconfig"):
+        KubeClient(tmp_path / "k", "https://127.0.0.1:1", 1.0)
