@@ -244,9 +244,6 @@ async def test_eviction_by_uid_and_the_budget_that_says_no(client: KubeClient, n
     assert read.selected == ("default/web-1",)
     await client.send("DELETE", f"{path}/web", None, Anything)
     assert (await kube.evict(found)).ok
-    await client.send(
-        "DELETE", "/api/v1/namespaces/default/pods/web-1?gracePeriodSeconds=0", None, Anything
-    )
     assert (await kube.evict(found)).ok
 
 
