@@ -83,6 +83,7 @@ class SimCluster:
         kubernetes: str = "1.36.0",
         etcd_version: str = "3.5.33",
         policy: PolicyConfig | None = None,
+        workloads: bool = True,
     ) -> None:
         self.world = World()
         self.journal = MemoryJournal()
@@ -107,7 +108,7 @@ class SimCluster:
             world.has_balancer = False
         minor = Minor.parse(etcd_version)
         world.etcd.cluster = world.etcd.storage = minor
-        if workers > 1:
+        if workers > 1 and workloads:
             world.pods.deployments.append(
                 Deployment(namespace="shop", name="web", replicas=2 * workers, minimum=workers)
             )

@@ -23,7 +23,7 @@ from pawl.ports.machines import Image
 from pawl.testing.machine import BOOT_SECONDS, SimHost
 from pawl.testing.observe import snapshot
 from pawl.testing.virtual import VirtualClock
-from pawl.testing.world import LOAD_BALANCER, Entry, World
+from pawl.testing.world import Entry, World
 
 SSH = 0.05
 API = 0.01
@@ -358,7 +358,7 @@ class SimBalancer:
         world = await self._operator.turn(SSH)
         if not world.balancer_up:
             raise Unreachable("the load balancer's runtime socket does not answer.")
-        world.host(LOAD_BALANCER).fence(epoch)
+        world.host(world.balancer_host).fence(epoch)
         return world
 
     async def members(self) -> tuple[BalancerMember, ...]:

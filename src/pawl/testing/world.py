@@ -65,6 +65,7 @@ class World:
     hosts: dict[str, SimHost] = field(default_factory=dict)
     balancer: dict[str, Entry] = field(default_factory=dict)
     has_balancer: bool = True
+    balancer_host: str = LOAD_BALANCER
     balancer_up: bool = True
     machines_provider: bool = True
     lease: LeaseRecord = field(default_factory=LeaseRecord)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import anyio
+import anyio.to_thread
 import msgspec
 from cyclopts import Parameter
 from rich.console import Console
@@ -110,7 +111,7 @@ def latest(journal: Journal, run: str) -> str:
 async def approve(digest: str, /, *names: str, by: str = "", config: ConfigOption = None) -> int:
     """Approve a plan, or a point of no return in it, by the plan's digest.
 
-    Examples:
+    For example:
         pawl approve 4f2a91c0                         # the plan itself
         pawl approve 4f2a91c0 etcd-last-member        # a point of no return in it
         pawl approve plan.json plan control-plane-finish --by "ana, change 1234"
@@ -150,6 +151,7 @@ async def run(
     /,
     *,
     wait: bool = True,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
     output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
     config: ConfigOption = None,
 ) -> int:
@@ -157,10 +159,11 @@ async def run(
 
     Ctrl-C stops at the next safe point and says how to go on; a second one stops at once.
 
-    Examples:
+    For example:
         pawl run                      # go on with what is unfinished, or the approved plan
         pawl run 4f2a91c0             # a plan by digest
         pawl run plan.json --no-wait  # stop with exit code 1 where an approval is missing
+        pawl run 4f2a91c0 --dry-run   # every effect, against a simulated twin of the cluster
         pawl run -o json              # one event a line
 
     Parameters
@@ -169,6 +172,8 @@ async def run(
         A plan's file or digest, or a run's id. Nothing means what is unfinished.
     wait
         Wait at a point of no return for its approval (`pawl approve` in another shell).
+    dry_run
+        Change nothing: run against a simulated twin of what is observed, and list the effects.
     output
         `table` for a live view (plain lines where there is no terminal), `json` for events.
     config
@@ -176,7 +181,24 @@ async def run(
     """
     async with wiring.open_session(config) as session:
         plan, run_id = _choose(session.journal, what)
+        if dry_run:
+            return await _rehearse(session, plan)
         return await drive(session, plan, run_id, wait, output)
+
+
+async def _rehearse(session: Session, plan: Plan) -> int:
+    """In a thread of its own, because a twin lives in a loop of virtual time."""
+    from pawl.testing.twin import rehearse
+
+    state = await session.observer.observe()
+    ended, changes, broken = await anyio.to_thread.run_sync(rehearse, plan, state, session.config)
+    began = changes[0].at if changes else 0.0
+    for change in changes:
+        print(f"{duration(change.at - began):>8}  {change.verb:<18} {change.target}")
+    for violation in broken:
+        print(f"would break: {violation}")
+    print(f"{ended.outcome}: {ended.why} Nothing was changed.")
+    return 4 if broken else EXIT.get(ended.outcome, 4)
 
 
 async def drive(session: Session, plan: Plan, run_id: str, wait: bool, output: str) -> int:
@@ -234,7 +256,7 @@ def _say_end(ended: RunEnded | None, run_id: str, output: str) -> int:
 async def pause(run: str = "", /, *, why: str = "", config: ConfigOption = None) -> int:
     """Pause a run at its next safe point. What runs is finished; nothing new begins.
 
-    Examples:
+    For example:
         pawl pause
         pawl pause 20261124-002530-4f2a91 --why "incident in payments"
 
@@ -264,7 +286,7 @@ async def resume(
 ) -> int:
     """Lift a pause (or a failure that was mended) and go on, with a full budget of attempts.
 
-    Examples:
+    For example:
         pawl resume
         pawl resume 20261124-002530-4f2a91
 
@@ -289,7 +311,7 @@ async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None)
 
     It does not undo what has landed; `pawl rollback` does that, as far as an exit is open.
 
-    Examples:
+    For example:
         pawl abort --why "wrong window"
 
     Parameters
@@ -327,7 +349,7 @@ async def runs(
 ) -> int:
     """List runs, newest first, and how they stand.
 
-    Examples:
+    For example:
         pawl runs
         pawl runs -o json
 

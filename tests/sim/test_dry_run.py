@@ -1,0 +1,30 @@
+"""A dry run takes the path of a run, against a twin of what was observed."""
+
+from __future__ import annotations
+
+from harness import drive, planned
+from test_crashes import changes
+
+from pawl.core.model import ClusterState
+from pawl.core.plan import Plan
+from pawl.testing.cluster import SimCluster
+from pawl.testing.twin import rehearse
+from pawl.testing.virtual import run_virtual
+
+
+def test_it_does_what_the_run_does() -> None:
+    async def observed() -> tuple[Plan, ClusterState, SimCluster]:
+        cluster = SimCluster()
+        return planned(cluster), cluster.state(), cluster
+
+    async def real() -> SimCluster:
+        cluster = SimCluster()
+        assert (await drive(cluster, planned(cluster))).outcome == "done"
+        return cluster
+
+    plan, state, cluster = run_virtual(observed())
+    ended, would, broken = rehearse(plan, state, cluster.config)
+    assert (ended.outcome, broken) == ("done", ()), ended.why
+    kept = {c.identity for c in would if c.verb not in ("evict", "snapshot")}
+    assert kept == set(changes(run_virtual(real())))
+    assert state.member("etcd-1").version == "3.5.33"  # type: ignore[union-attr]
