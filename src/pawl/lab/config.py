@@ -6,6 +6,7 @@ import msgspec
 import yaml
 
 from pawl.core import config as c
+from pawl.lab.roles.load_balancer import NODE_PORTS
 from pawl.lab.spec import LabSpec, MachineSpec
 from pawl.lab.store import LabDir, write
 
@@ -47,6 +48,12 @@ def build(lab: LabSpec, directory: LabDir, machines: list[MachineSpec]) -> c.Con
         machines=c.MachinesConfig(provider="lab", lab=lab.name),
         backup=c.BackupConfig(directory=str(directory.path / "backups")),
         policy=c.PolicyConfig(soak=_SOAK),
+        probes=c.ProbesConfig(
+            services=tuple(
+                c.ServiceProbe(name=name, urls=(f"http://{lab.network.load_balancer}:{port}/",))
+                for name, port in NODE_PORTS.items()
+            )
+        ),
         state=str(directory.path / "state"),
     )
 
