@@ -1,4 +1,4 @@
-"""Measure rolls: `python bench/roll.py LAB --way plain --rolls 3 --etcd 3.6.14 --kubernetes 1.37.0`.
+"""Measure rolls of a lab: `python bench/roll.py LAB --way plain --rolls 3`.
 
 For each roll the lab is raised anew, the prober started, the way run, the prober stopped, and the
 figures of the whole stretch kept; at the end one table with the median and the worst of them. Two
