@@ -60,6 +60,9 @@ from pawl.ports.lock import LocalLock, LockNote
 LOOK_AGAIN = 6
 """Times that a step is looked at again after a lost answer, before that counts as a failure."""
 UNREACHABLE_DELAY = 2.0
+UPLOADS = 3
+"""Binaries laid ready at once: an upload is bound by this machine's cores, and too many of them
+starve the readings that every decision needs."""
 TICK = 1.0
 """Seconds between two looks while a step runs or something is waited for."""
 FRESH = 1.0
@@ -240,7 +243,8 @@ class Runner:
     def _apart(self, step: Step) -> bool:
         """Two steps never work on one machine at once; laying binaries ready is no work on it."""
         if isinstance(step.action, StageBinaries):
-            return True
+            laying = [s for s in self._live.steps.values() if isinstance(s.action, StageBinaries)]
+            return len(laying) < UPLOADS
         busy = {
             host
             for live in self._live.steps.values()
