@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import msgspec
 
 _SECURE_PORT = re.compile(
-    r"--secure-port -1 must be between \d and 65535, inclusive(\. 0 for turning off secure port)?"
+    r"--secure-port -1 must be between \d and 65535, inclusive"
+    r"(\. (0 for turning off secure port|It cannot be turned off with 0))?"
 )
 
 _KLOG = re.compile(r'E\d{4} .*\berr="((?:[^"\\]|\\.)*)"')
@@ -82,7 +83,7 @@ def _clean(line: str, probe: Probe) -> str:
         # What is left around the provoked error is the frame of an aggregated message.
         message = re.sub(r"(, )?\0(, )?", lambda m: ", " if m[1] and m[2] else "", message)
         message = re.sub(r"^failed to validate kubelet configuration, error: ", "", message)
-        message = re.sub(r", path: &TypeMeta.*$", "", message)
+        message = re.sub(r"[\], ]*path: &TypeMeta.*$", "", message)
         message = message.strip(" []")
     return message
 
