@@ -31,12 +31,13 @@ certificate() { # PATH
 }
 kubeconfig() { # PATH
 	[ -r "$1" ] || return 0
-	sed -n 's/^[ -]*client-certificate: *//p; s/^[ -]*certificate-authority: *//p' "$1" | tr -d "\"'" |
+	# YAML or JSON: without quotes and commas both read the same, a line at a time.
+	tr -d "\"'," <"$1" | sed -n 's/^[ -]*client-certificate: *//p; s/^[ -]*certificate-authority: *//p' |
 		while read -r path; do
 			case $path in /*) ;; *) path=$(dirname -- "$1")/$path ;; esac
 			certificate "$path"
 		done
-	sed -n 's/^[ -]*client-certificate-data: *//p; s/^[ -]*certificate-authority-data: *//p' "$1" | tr -d "\"'" |
+	tr -d "\"'," <"$1" | sed -n 's/^[ -]*client-certificate-data: *//p; s/^[ -]*certificate-authority-data: *//p' |
 		while read -r data; do say certificate "$1" "$data"; done
 }
 
@@ -55,12 +56,12 @@ while [ $# -ge 3 ]; do
 	[ -r "$flags" ] || continue
 	say flags "$component" "$(base64 <"$flags" | tr -d '\n')"
 	# Paths of certificates and kubeconfigs are named by the flags themselves.
-	tr ' "' '\n\n' <"$flags" | tr -d "'" | sed -n "s/^--\\([a-z-]*\\)=\\(\\/.*\\)/\\1$tab\\2/p" |
+	tr ' "' '\n\n' <"$flags" | tr -d "'" | sed -n "s/^[A-Za-z_]*=--/--/; s/^--\\([a-z-]*\\)=\\(\\/.*\\)/\\1$tab\\2/p" |
 		while IFS=$tab read -r name path; do
 			case $name in
 			*kubeconfig) kubeconfig "$path" ;;
 			config)
-				sed -n 's/^ *tlsCertFile: *//p; s/^ *clientCAFile: *//p; s/^ *kubeconfig: *//p' "$path" 2>/dev/null | tr -d "\"'" |
+				tr -d "\"'," 2>/dev/null <"$path" | sed -n 's/^ *tlsCertFile: *//p; s/^ *clientCAFile: *//p; s/^ *kubeconfig: *//p' |
 					while read -r named; do
 						case $named in *.kubeconfig | *.conf) kubeconfig "$named" ;; *) certificate "$named" ;; esac
 					done
