@@ -147,7 +147,7 @@ class TimeoutConfig(_Section, frozen=True, kw_only=True):
     member_healthy: Seconds = 60.0
     member_caught_up: Seconds = 300.0
     apiserver_ready: Seconds = 120.0
-    lb_drain: Seconds = 60.0
+    lb_drain: Seconds = 10.0
     node_ready: Seconds = 300.0
     eviction: Seconds = 900.0
     machine: Seconds = 600.0

@@ -47,7 +47,8 @@ def build(lab: LabSpec, directory: LabDir, machines: list[MachineSpec]) -> c.Con
         load_balancer=c.LoadBalancerConfig(host="lb"),
         machines=c.MachinesConfig(provider="lab", lab=lab.name),
         backup=c.BackupConfig(directory=str(directory.path / "backups")),
-        policy=c.PolicyConfig(soak=_SOAK),
+        # A dozen machines share a few cores here, so a busy moment must not look like a dead host.
+        policy=c.PolicyConfig(soak=_SOAK, timeouts=c.TimeoutConfig(read=15, lb_drain=4)),
         probes=c.ProbesConfig(
             services=tuple(
                 c.ServiceProbe(name=name, urls=(f"http://{lab.network.load_balancer}:{port}/",))

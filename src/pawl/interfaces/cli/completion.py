@@ -8,7 +8,7 @@ from typing import Literal
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     """Print the completion script of SHELL.
 
-    Examples:
+    For example:
         pawl completion bash > /etc/bash_completion.d/pawl
         pawl completion zsh > ~/.zfunc/_pawl
     """

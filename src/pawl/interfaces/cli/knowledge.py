@@ -37,7 +37,7 @@ def removals(
 ) -> int:
     """APIs that were removed, and what takes their place.
 
-    Examples:
+    For example:
         pawl knowledge removals --from 1.24 --to 1.25
         pawl knowledge removals -o json
     """
@@ -73,7 +73,7 @@ def gates(
 ) -> int:
     """Feature gates: stages and defaults per minor, locked, removed.
 
-    Examples:
+    For example:
         pawl knowledge gates --removed --at 1.37
         pawl knowledge gates -o json
     """
@@ -114,7 +114,7 @@ def flags(
 ) -> int:
     """Flags of the Kubernetes components and etcd: added, deprecated, removed, defaults.
 
-    Examples:
+    For example:
         pawl knowledge flags kubelet --removed
         pawl knowledge flags etcd -o json
     """

@@ -97,7 +97,7 @@ def up(
 
     A lab that exists keeps what it was made with.
 
-    Examples:
+    For example:
 
         pawl lab up
         pawl lab up --name small --control-planes 1 --etcd-members 1 --workers 1
@@ -134,7 +134,7 @@ def up(
 def down(*, name: Name = DEFAULT) -> None:
     """Take a lab down: no process, namespace, mount or file of it stays.
 
-    Examples:
+    For example:
 
         pawl lab down --name small
     """
@@ -145,7 +145,7 @@ def down(*, name: Name = DEFAULT) -> None:
 def list_(*, output: OutputOption = "table") -> None:
     """All labs of this machine.
 
-    Examples:
+    For example:
 
         pawl lab list -o json
     """
@@ -169,7 +169,7 @@ def status(*, name: Name = DEFAULT, output: OutputOption = "table") -> int:
 
     Versions are those of the machine's image; what really runs is told by `pawl status`.
 
-    Examples:
+    For example:
 
         pawl lab status --name small -o json
     """
@@ -182,7 +182,7 @@ def status(*, name: Name = DEFAULT, output: OutputOption = "table") -> int:
 def config(*, name: Name = DEFAULT) -> None:
     """Print the path of the lab's pawl.yaml.
 
-    Examples:
+    For example:
 
         pawl status --config "$(pawl lab config)"
     """
@@ -195,7 +195,7 @@ def config(*, name: Name = DEFAULT) -> None:
 def kubeconfig(*, name: Name = DEFAULT) -> None:
     """Print the path of the administrator's kubeconfig, which goes through the load balancer.
 
-    Examples:
+    For example:
 
         kubectl --kubeconfig "$(pawl lab kubeconfig)" get nodes
     """
@@ -213,7 +213,7 @@ def ssh(
 ) -> None:
     """Log in to a machine, or run a command there.
 
-    Examples:
+    For example:
 
         pawl lab ssh etcd-1
         pawl lab ssh --name small worker-1 -- journalctl -u kubelet -n 20
@@ -236,7 +236,7 @@ def load(
 ) -> int:
     """Send bounded traffic to the workloads. Exit code 1 if a request failed.
 
-    Examples:
+    For example:
 
         pawl lab load --rate 50 --seconds 30
     """
@@ -286,7 +286,7 @@ def add(
 ) -> None:
     """Add a machine. It comes up by itself; an API server must still enter the load balancer.
 
-    Examples:
+    For example:
 
         pawl lab machine add worker-4 --role worker --kubernetes 1.37
     """
@@ -309,7 +309,7 @@ def replace(
 ) -> None:
     """Throw a machine away and make it anew: same name, address and data disk.
 
-    Examples:
+    For example:
 
         pawl lab machine replace etcd-2 --etcd 3.6
         pawl lab machine replace cp-1 --kubernetes 1.37 \\
@@ -323,7 +323,7 @@ def replace(
 def remove(machine_name: str, /, *, name: Name = DEFAULT) -> None:
     """Remove a machine with its disks and its address.
 
-    Examples:
+    For example:
 
         pawl lab machine remove worker-4
     """
@@ -344,7 +344,7 @@ def power_off(
 ) -> None:
     """Pull a machine's plug.
 
-    Examples:
+    For example:
 
         pawl lab machine power-off cp-2
     """
@@ -355,7 +355,7 @@ def power_off(
 def power_on(machine_name: str, /, *, name: Name = DEFAULT) -> None:
     """Start a machine that is off; returns when its SSH server answers.
 
-    Examples:
+    For example:
 
         pawl lab machine power-on cp-2
     """
@@ -366,7 +366,7 @@ def power_on(machine_name: str, /, *, name: Name = DEFAULT) -> None:
 def reboot(machine_name: str, /, *, name: Name = DEFAULT) -> None:
     """Power cut and start; for an orderly reboot use `pawl lab ssh NAME reboot`.
 
-    Examples:
+    For example:
 
         pawl lab machine reboot worker-1
     """

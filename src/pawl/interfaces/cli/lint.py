@@ -38,7 +38,7 @@ def lint(
 
     Exit codes: 0 clean, 1 warnings, 2 blockers, 3 something was not read, 4 an error.
 
-    Examples:
+    For example:
         pawl lint --kube-version 1.37 deploy/
         helm template my-app chart/ | pawl lint --kube-version 1.37 -
         pawl lint --kube-version 1.37 --fix deploy/

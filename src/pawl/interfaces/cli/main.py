@@ -22,17 +22,6 @@ EXIT_INCOMPLETE = 3
 EXIT_ERROR = 4
 EXIT_INTERRUPTED = 130
 
-app = App(
-    name="pawl",
-    version=__version__,
-    help=(
-        "Upgrade self-hosted Kubernetes clusters on VMs one notch at a time, "
-        "and never slip back.\n\n"
-        "The way of an upgrade: `pawl status`, `pawl plan --to 1.37`, `pawl approve`, "
-        "`pawl run`, `pawl report`."
-    ),
-)
-
 COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     # group, name, import path, one line of help
     ("Upgrade", "status", "status:status", "What runs now, read live from every component."),
@@ -58,13 +47,30 @@ COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     ("Lab", "demo", "demo:demo", "Raise a lab, upgrade it one minor under load, show the report."),
 )
 
-_GROUPS = {
-    title: Group(title, sort_key=position)
-    for position, title in enumerate(("Upgrade", "Know before", "Set up", "Lab"))
-}
+_GROUPS = ("Upgrade", "Know before", "Set up", "Lab")
 
-for _group, _name, _path, _help in COMMANDS:
-    app.command(f"pawl.interfaces.cli.{_path}", name=_name, help=_help, group=_GROUPS[_group])
+
+def build(*, listing: bool = False) -> App:
+    """The whole command. `listing` gives every command its one line, for `pawl --help`; without
+    it a command's own help is its docstring, with the examples."""
+    app = App(
+        name="pawl",
+        version=__version__,
+        help=(
+            "Upgrade self-hosted Kubernetes clusters on VMs one notch at a time, "
+            "and never slip back.\n\n"
+            "The way of an upgrade: `pawl status`, `pawl plan --to 1.37`, `pawl approve`, "
+            "`pawl run`, `pawl report`."
+        ),
+    )
+    groups = {t: Group(t, sort_key=position) for position, t in enumerate(_GROUPS)}
+    for group, name, path, line in COMMANDS:
+        more = {"help": line} if listing else {}
+        app.command(f"pawl.interfaces.cli.{path}", name=name, group=groups[group], **more)
+    return app
+
+
+app = build()
 
 
 def exit_code(error: BaseException) -> int:
@@ -83,8 +89,10 @@ def exit_code(error: BaseException) -> int:
 
 
 def main() -> None:
+    listing = len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h")
     try:
-        result = app(result_action="return_value", exit_on_error=True)
+        chosen = build(listing=True) if listing else app
+        result = chosen(result_action="return_value", exit_on_error=True)
     except (PawlError, KeyboardInterrupt) as error:
         if str(error):
             print(f"pawl: {error}", file=sys.stderr)

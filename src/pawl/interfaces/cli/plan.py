@@ -404,7 +404,7 @@ def plan(
     Nothing is changed. The plan is kept under its digest, which is what an approval names. It is
     refused (exit code 2) with all reasons at once, each with its remedy.
 
-    Examples:
+    For example:
 
         pawl plan --to 1.37 --etcd 3.6
         pawl plan --to 1.37 --strategy nodes=replace --strategy etcd=in-place -o json

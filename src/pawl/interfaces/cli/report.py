@@ -61,7 +61,7 @@ def report(
 ) -> int:
     """Prove what a run did: steps, versions, what users felt, what was given back.
 
-    Examples:
+    For example:
 
       pawl report                      # the newest run, as Markdown
 

@@ -33,6 +33,7 @@ from pawl.interfaces.cli.live import duration, screen_for
 from pawl.interfaces.cli.rollback import rollback
 from pawl.interfaces.wiring import Session
 from pawl.ports.journal import Journal
+from pawl.probes import process
 
 __all__ = ["abort", "approve", "pause", "resume", "rollback", "run", "runs"]
 
@@ -152,6 +153,7 @@ async def run(
     *,
     wait: bool = True,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
+    probe: bool = True,
     output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
     config: ConfigOption = None,
 ) -> int:
@@ -172,6 +174,8 @@ async def run(
         A plan's file or digest, or a run's id. Nothing means what is unfinished.
     wait
         Wait at a point of no return for its approval (`pawl approve` in another shell).
+    probe
+        Measure from outside, in a process of its own, what users notice meanwhile.
     dry_run
         Change nothing: run against a simulated twin of what is observed, and list the effects.
     output
@@ -183,7 +187,16 @@ async def run(
         plan, run_id = _choose(session.journal, what)
         if dry_run:
             return await _rehearse(session, plan)
-        return await drive(session, plan, run_id, wait, output)
+        if not probe:
+            return await drive(session, plan, run_id, wait, output)
+        handle = await anyio.to_thread.run_sync(
+            process.start, session.path, process.directory(session.state_dir)
+        )
+        code = await drive(session, plan, run_id, wait, output)
+        if view_of(session.journal, run_id).outcome in ENDED:
+            # A run that is to go on keeps its prober; the next `pawl run` adopts it.
+            await anyio.to_thread.run_sync(process.stop, handle)
+        return code
 
 
 async def _rehearse(session: Session, plan: Plan) -> int:
@@ -224,9 +237,16 @@ async def drive(session: Session, plan: Plan, run_id: str, wait: bool, output: s
             group.start_soon(_on_signals, stop, group.cancel_scope)
             ended = await runner.run()
             group.cancel_scope.cancel()
+    except BaseExceptionGroup as errors:
+        raise _innermost(errors) from None
     finally:
         screen.close()
     return _say_end(ended, run_id, output)
+
+
+def _innermost(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = errors.exceptions[0]
+    return _innermost(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def _on_signals(stop: Stop, scope: anyio.CancelScope) -> None:

@@ -43,7 +43,7 @@ def versions(
     Works offline from the shipped table, and says how old that is. Exit codes: 0, or 1 when the
     running minor is out of support.
 
-    Examples:
+    For example:
         pawl versions --current 1.35.3
         pawl versions --state status.json -o ics > kubernetes.ics
         pawl versions --current 1.35 --refresh
