@@ -95,7 +95,7 @@ def test_history_cannot_be_rewritten(tmp_path: Path, statement: str) -> None:
 def test_a_damaged_file_is_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     path.write_bytes(b"not a database at all, but long enough to be taken for one" * 40)
-    with pytest.raises(PawlError, match="is damaged. Move it away"):
+    with pytest.raises(PawlError, match=r"is damaged. Move it away"):
         SqliteJournal(path)
 
 
@@ -113,8 +113,7 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
     (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
     journal._db.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(PawlError, match="the disk is full"):
-        for _ in range(100):
-            journal.append(StepDone(at=1.0, run="a", step="s" * 1000))
+        _append_many(journal)
 
 
 def test_a_directory_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
@@ -140,3 +139,8 @@ def test_the_file_lock_names_the_other_and_passes_its_note_on(tmp_path: Path) ->
         second.acquire()
     first.release()
     assert second.acquire() == LockNote(holder="host/1", epoch=4, run="r")
+
+
+def _append_many(journal: SqliteJournal) -> None:
+    for _ in range(100):
+        journal.append(StepDone(at=1.0, run="a", step="s" * 1000))
