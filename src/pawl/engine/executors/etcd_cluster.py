@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
 from pawl.core import landed
 from pawl.core.actions import (
     BackupEtcd,
@@ -134,15 +132,3 @@ async def cancel_etcd_downgrade(action: CancelEtcdDowngrade, ctx: Context) -> st
 
     await ctx.until(why, seconds=ctx.timeouts.converge, every=0.5)
     return "the downgrade is cancelled."
-
-
-def inventory(state: ClusterState) -> dict[str, object]:
-    """What runs where, for the report's before and after."""
-    return {
-        "members": [msgspec.to_builtins(m) for m in state.members],
-        "api_servers": [msgspec.to_builtins(a) for a in state.api_servers],
-        "controllers": [msgspec.to_builtins(c) for c in state.controllers],
-        "nodes": [msgspec.to_builtins(n) for n in state.nodes],
-        "balancer": [msgspec.to_builtins(b) for b in state.balancer],
-        "machines": [msgspec.to_builtins(m) for m in state.machines],
-    }

@@ -23,7 +23,6 @@ from pawl.core.findings import Severity
 from pawl.core.model import ClusterState
 from pawl.engine.context import Context
 from pawl.engine.executors import etcd_health
-from pawl.engine.executors.etcd_cluster import inventory
 
 LOOK_EVERY = 5.0
 HASH_EVERY = 60.0
@@ -60,7 +59,7 @@ async def preflight(action: Preflight, ctx: Context) -> str:
         raise StepFailed(f"preflight found what forbids the run:\n{told}")
     if state.members:
         await etcd_health.equal_hashes(ctx)
-    ctx.evidence("inventory-before", inventory(state))
+    ctx.evidence("before", state)
     warnings = sum(f.severity is Severity.WARNING for f in findings)
     return f"{len(findings)} findings, {warnings} of them warnings, none forbids the run."
 
@@ -148,5 +147,5 @@ async def check_landed(action: Landed, ctx: Context) -> str:
         raise StepFailed(f"the cluster is not as it must be: {' '.join(broken)}")
     if state.members:
         await etcd_health.equal_hashes(ctx)
-    ctx.evidence("inventory-after", inventory(state))
+    ctx.evidence("after", state)
     return "every object runs what was planned, and everything taken was given back."
