@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,8 +29,8 @@ KILLS: tuple[tuple[str, str, str], ...] = (
 
 
 @pytest.fixture(scope="module")
-def cluster(lab_maker: object) -> Iterator[Lab]:
-    yield lab_maker("upgrade", control_planes=3, etcd_members=3, workers=2)  # type: ignore[operator]
+def cluster(lab_maker: Callable[..., Lab]) -> Lab:
+    return lab_maker("upgrade", control_planes=3, etcd_members=3, workers=2)
 
 
 def test_an_upgrade_that_is_killed_in_every_phase_lands(cluster: Lab, tmp_path: Path) -> None:

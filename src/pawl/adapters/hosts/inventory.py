@@ -27,15 +27,15 @@ class Inventory:
     async def refresh(self) -> tuple[Machine, ...]:
         """Ask the provider again; its machines complete the file, and take out what is gone.
 
-        A host of the file counts as gone only when the provider knows other hosts of the file
-        and not this one: a provider that manages workers alone says nothing about the rest.
+        A host of the file counts as gone only when the provider lists machines of its roles and
+        not this one: a provider that manages workers alone says nothing about the rest.
         """
         if self._machines is None:
             return ()
         listed = await self._machines.list()
         names = {m.name for m in listed}
         self._made = {m.name: _host(m) for m in listed if m.name not in self._file}
-        managed = {h.roles for n, h in self._file.items() if n in names}
+        managed = {tuple(m.roles) for m in listed}
         self._gone = frozenset(
             n for n, h in self._file.items() if n not in names and h.roles in managed
         )
