@@ -118,7 +118,10 @@ class Builder:
             # One path, several types (policy/v1 and v1beta1 Eviction): openapi names the newest
             # only, while the server decodes the others until their tag says otherwise.
             self._disagree(
-                "apis", kind, text(gone), "openapi names another type from this minor on",
+                "apis",
+                kind,
+                text(gone),
+                "openapi names another type from this minor on",
                 f"the lifecycle tag: removed in {tagged}",
             )
             gone = int(tagged[2:])
@@ -326,9 +329,13 @@ class Builder:
         where = {}
         for kind in sorted(self.facts[n]["kinds"].keys() & self.facts[n - 1]["kinds"].keys()):
             root = self.definition(kind, look)
-            if root and (
-                paths := sorted(openapi.paths_to(self.schemas[look], root, (definition, field)))
-            ) and (kept := [p for p in paths if not p.startswith("metadata.")]):
+            if (
+                root
+                and (
+                    paths := sorted(openapi.paths_to(self.schemas[look], root, (definition, field)))
+                )
+                and (kept := [p for p in paths if not p.startswith("metadata.")])
+            ):
                 where[kind] = kept
         return where
 
