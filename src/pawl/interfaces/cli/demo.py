@@ -157,4 +157,7 @@ def _upgrade(
     narrator.title("The run, with the prober watching from outside")
     narrator.run("run", digest[:12], "--config", config)
     narrator.title("The proof")
-    narrator.run("report", "--config", config, "--out", str(Path.cwd() / f"pawl-report-{name}"))
+    # Its exit code is a verdict on this machine's figures, not on whether the demo worked.
+    out = str(Path.cwd() / f"pawl-report-{name}")
+    narrator.run("report", "--config", config, "--out", out, may_fail=True)
+    print((Path(out) / "report.md").read_text())
