@@ -1,3 +1,0 @@
-module pawl/lab/app
-
-go 1.21
