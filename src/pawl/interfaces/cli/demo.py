@@ -124,6 +124,9 @@ def demo(
         return code
     narrator.title("Clean up")
     narrator.stopping = False
+    config = LabDir(default_root(), name).config
+    if config.exists():  # an interrupted run leaves its prober on for whoever resumes it
+        narrator.run("probe", "stop", "--config", str(config), may_fail=True)
     narrator.run("lab", "down", "--name", name, may_fail=True)
     return code
 
