@@ -163,7 +163,7 @@ class Runner:
                 ended = await self._loop(group, state)
                 group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
-            raise _innermost(errors) from errors
+            raise innermost(errors) from errors
         await self._guard.give_back()
         return ended
 
@@ -374,6 +374,6 @@ def hosts_of(step: Step) -> tuple[str, ...]:
     return tuple(n for n in (*names, *getattr(action, "nodes", ())) if n)
 
 
-def _innermost(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+def innermost(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     first = errors.exceptions[0]
-    return _innermost(first) if isinstance(first, BaseExceptionGroup) else first
+    return innermost(first) if isinstance(first, BaseExceptionGroup) else first

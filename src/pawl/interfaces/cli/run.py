@@ -27,7 +27,7 @@ from pawl.core.plan import Plan, decode
 from pawl.core.progress import RunView
 from pawl.engine.identity import holder, known_dead
 from pawl.engine.record import APPROVALS, view_of
-from pawl.engine.runner import Runner, Stop
+from pawl.engine.runner import Runner, Stop, innermost
 from pawl.interfaces import wiring
 from pawl.interfaces.cli.live import duration, screen_for
 from pawl.interfaces.cli.rollback import rollback
@@ -238,15 +238,10 @@ async def drive(session: Session, plan: Plan, run_id: str, wait: bool, output: s
             ended = await runner.run()
             group.cancel_scope.cancel()
     except BaseExceptionGroup as errors:
-        raise _innermost(errors) from None
+        raise innermost(errors) from None
     finally:
         screen.close()
     return _say_end(ended, run_id, output)
-
-
-def _innermost(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = errors.exceptions[0]
-    return _innermost(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def _on_signals(stop: Stop, scope: anyio.CancelScope) -> None:
