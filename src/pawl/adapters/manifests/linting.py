@@ -11,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, plain, stream
+from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, stream
 from pawl.core.errors import ConfigError
 from pawl.core.lint import fix
 from pawl.core.lint.finding import LintFinding, NotRead
 from pawl.core.lint.glance import Chunk, Lines, blank, look, split
 from pawl.core.lint.judge import Judge
-from pawl.core.lint.node import Node
+from pawl.core.lint.node import Node, plain
 from pawl.core.lint.owners import Owners
 
 SUFFIXES = (".yaml", ".yml", ".json")

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 
 from pawl.core.lint.glance import Lines
-from pawl.core.lint.node import Node
+from pawl.core.lint.node import Node, plain
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -119,12 +119,3 @@ class _Head(msgspec.Struct):
 
 def _head_node(head: _Head, api: str, kind: str, line: int) -> Node:
     return plain({"apiVersion": api, "kind": kind, "metadata": head.metadata or {}}, line)
-
-
-def plain(value: object, line: int) -> Node:
-    """Python data as nodes that all stand at one line."""
-    if isinstance(value, dict):
-        return Node({str(k): plain(v, line) for k, v in value.items()}, line)
-    if isinstance(value, list):
-        return Node([plain(v, line) for v in value], line)
-    return Node(None if value is None else str(value), line)

@@ -8,6 +8,8 @@ import msgspec
 
 from pawl.core.findings import Severity
 
+Grade = Literal["", "proven", "likely", "stale"]
+
 
 class LintFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing in one document that breaks, or will.
@@ -15,7 +17,9 @@ class LintFinding(msgspec.Struct, frozen=True, kw_only=True):
     `minor` is where it breaks. `change` says what a person must do: "version" (the apiVersion
     alone is enough), "fields" (fields too, listed in `fields`), "none" (nothing takes its place)
     or "other". `fixable`: `--fix` can do it. `waived` holds the waiver's sentence: such a finding
-    is never hidden, only not counted.
+    is never hidden, only not counted. `line` is 0 where there are no lines (a live object).
+    `grade` is how good the evidence of a live cluster is ("" for a manifest), `evidence` what it
+    is, one sentence each.
     """
 
     rule: str
@@ -36,6 +40,12 @@ class LintFinding(msgspec.Struct, frozen=True, kw_only=True):
     fixable: bool = False
     fixed: bool = False
     waived: str = ""
+    grade: Grade = ""
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}:{self.line}" if self.line else self.path
 
     @property
     def object(self) -> str:
@@ -59,9 +69,11 @@ class NotRead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole answer for one target minor."""
+    """The whole answer for one target minor. `scope` says what was looked at, where that is not
+    a number of files."""
 
     schema: int = 1
+    tool: str = "pawl lint"
     target: str
     knowledge_as_of: str
     findings: tuple[LintFinding, ...] = ()
@@ -70,6 +82,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     files: int = 0
     documents: int = 0
     objects: int = 0
+    scope: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -90,10 +103,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         parts = [f"{blockers} blockers", f"{warnings} warnings"]
         parts += [f"{waived} waived"] * bool(waived) + [f"{fixed} fixed"] * bool(fixed)
         parts += [f"{len(self.not_read)} not read"] * bool(self.not_read)
-        return (
-            f"Kubernetes {self.target}: {', '.join(parts)}; "
-            f"{self.objects} objects in {self.files} files"
-        )
+        scope = self.scope or f"{self.objects} objects in {self.files} files"
+        return f"Kubernetes {self.target}: {', '.join(parts)}; {scope}"
 
 
 RULES = {

@@ -55,3 +55,12 @@ def _reach(node: Node, parts: list[str]) -> Iterator[Node]:
                 yield from _reach(value, rest)
     else:
         yield from _reach(found, rest)
+
+
+def plain(value: object, line: int) -> Node:
+    """Python data as nodes that all stand at one line."""
+    if isinstance(value, dict):
+        return Node({str(k): plain(v, line) for k, v in value.items()}, line)
+    if isinstance(value, list):
+        return Node([plain(v, line) for v in value], line)
+    return Node(None if value is None else str(value), line)

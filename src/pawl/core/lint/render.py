@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -13,13 +14,18 @@ from pawl.core.lint.finding import RULES, LintFinding, Report
 _SARIF_LEVEL = {Severity.BLOCKER: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 
 
+def _mark(f: LintFinding) -> str:
+    mark = "fixed" if f.fixed else "waived" if f.waived else str(f.severity)
+    return f"{mark} ({f.grade})" if f.grade else mark
+
+
 def text(report: Report) -> str:
     """file:line first, as editors and CI logs link it."""
     out = []
     for f in report.findings:
-        mark = "fixed" if f.fixed else "waived" if f.waived else str(f.severity)
         owner = f" [{f.owner}]" if f.owner else ""
-        out.append(f"{f.path}:{f.line}: {mark}: {f.object}{owner}: {f.message} ({f.rule})")
+        out.append(f"{f.place}: {_mark(f)}: {f.object}{owner}: {f.message} ({f.rule})")
+        out += [f"    {word}" for word in f.evidence]
         out += [f"    {change}" for change in f.fields[:8]]
         if len(f.fields) > 8:
             out.append(f"    and {len(f.fields) - 8} more")
@@ -34,20 +40,13 @@ def text(report: Report) -> str:
 
 
 def markdown(report: Report) -> str:
-    out = [f"## pawl lint: {report.verdict}", ""]
+    out = [f"## {report.tool}: {report.verdict}", ""]
     if report.findings:
         out += ["| | Where | Object | Owner | What | Change |", "|---|---|---|---|---|---|"]
     for f in report.findings:
-        mark = "fixed" if f.fixed else "waived" if f.waived else str(f.severity)
         change = "; ".join(f.fields[:5]) if f.fields else f.change
-        cells = (
-            mark,
-            f"`{f.path}:{f.line}`",
-            f.object,
-            f.owner or "-",
-            f.message + (f" ({f.waived})" if f.waived else ""),
-            change,
-        )
+        said = (f.message, *f.evidence, *([f.waived] if f.waived else []))
+        cells = (_mark(f), f"`{f.place}`", f.object, f.owner or "-", "; ".join(said), change)
         out.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     if report.not_read:
         out += ["", "### Not read", ""]
@@ -58,8 +57,8 @@ def markdown(report: Report) -> str:
     return "\n".join(out) + "\n"
 
 
-def sarif(report: Report, version: str) -> str:
-    """SARIF 2.1.0, as code scanning of GitHub and others reads it."""
+def sarif(report: Report, version: str, rules: Mapping[str, str] = RULES) -> str:
+    """SARIF 2.1.0, as code scanning of GitHub and others reads it. `rules`: code -> meaning."""
     results: list[dict[str, Any]] = []
     for f in report.findings:
         if f.fixed:
@@ -67,11 +66,13 @@ def sarif(report: Report, version: str) -> str:
         result: dict[str, Any] = {
             "ruleId": f.rule,
             "level": _SARIF_LEVEL[f.severity],
-            "message": {"text": f"{f.object}: {f.message}"},
+            "message": {"text": "; ".join([f"{f.object}: {f.message}", *f.evidence])},
             "locations": [_place(f.path, f.line)],
             "partialFingerprints": {"pawl/v1": f"{f.rule}:{f.api_version}:{f.object}"},
             "properties": {"minor": f.minor, "replacement": f.replacement, "owner": f.owner},
         }
+        if f.grade:
+            result["properties"]["grade"] = f.grade
         if f.waived:
             result["suppressions"] = [{"kind": "external", "justification": f.waived}]
         results.append(result)
@@ -90,11 +91,11 @@ def sarif(report: Report, version: str) -> str:
             {
                 "tool": {
                     "driver": {
-                        "name": "pawl lint",
+                        "name": report.tool,
                         "version": version,
                         "rules": [
                             {"id": rule, "shortDescription": {"text": what}}
-                            for rule, what in RULES.items()
+                            for rule, what in rules.items()
                         ],
                     }
                 },
@@ -131,10 +132,13 @@ def junit(report: Report) -> str:
         for n in report.not_read
     ]
     if not cases:
-        cases = [f'  <testcase classname="pawl.lint" name="Kubernetes {report.target}"/>']
+        cases = [
+            f"  <testcase classname={quoteattr(report.tool.replace(' ', '.'))} "
+            f'name="Kubernetes {report.target}"/>'
+        ]
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f'<testsuite name="pawl lint" tests="{len(cases)}" failures="{failures}" '
+        f'<testsuite name="{report.tool}" tests="{len(cases)}" failures="{failures}" '
         f'errors="{len(report.not_read)}" skipped="{skipped}">\n'
         + "\n".join(cases)
         + "\n</testsuite>\n"
@@ -143,10 +147,10 @@ def junit(report: Report) -> str:
 
 def _case(f: LintFinding) -> str:
     head = f"  <testcase classname={quoteattr(f.path)} name={quoteattr(f'{f.rule} {f.object}')}"
-    head += f' file={quoteattr(f.path)} line="{f.line}">'
+    head += f' file={quoteattr(f.path)} line="{f.line}">' if f.line else ">"
     if f.waived:
         return f"{head}<skipped message={quoteattr(f.waived)}/></testcase>"
-    body = escape("\n".join([f"{f.path}:{f.line}: {f.message}", *f.fields]))
+    body = escape("\n".join([f"{f.place}: {f.message}", *f.evidence, *f.fields]))
     if f.severity is Severity.BLOCKER:
         return f"{head}<failure message={quoteattr(f.message)}>{body}</failure></testcase>"
     return f"{head}<system-out>{escape(f'{f.severity}: ')}{body}</system-out></testcase>"
