@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import ssl
@@ -85,10 +86,11 @@ async def rig(server: SshConfig, tmp_path: Path) -> AsyncIterator[Rig]:
     context.load_cert_chain(crt, key)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readline()
-        writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        await writer.drain()
-        await reader.read()  # stay open until the client goes
+        with contextlib.suppress(ConnectionError):  # HAProxy resets the connection of its check
+            await reader.readline()
+            writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            await writer.drain()
+            await reader.read()  # stay open until the client goes
         writer.close()
 
     api = await asyncio.start_server(answer, "127.0.0.2", 0, ssl=context)

@@ -9,6 +9,5 @@ from pawl.ports.scan import ScanSource
 
 async def scan(source: ScanSource, collector: Collector) -> Report:
     """Read everything and judge it. What could not be read stands in the report's `not_read`."""
-    async for batch in source.facts():
-        collector.add(batch)
+    await source.read(collector.add)
     return collector.report()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from pawl.core.scan.facts import ScanFact
 
+Take = Callable[[Iterable[ScanFact]], None]
+"""Who receives facts, a batch at a time; each batch is dropped before the next is read."""
+
 
 class ScanSource(Protocol):
-    def facts(self) -> AsyncIterator[tuple[ScanFact, ...]]:
-        """Facts in batches, each dropped before the next is read, so that memory stays flat.
+    async def read(self, take: Take) -> None:
+        """Hand over every fact. `Served` facts come before any that they explain.
 
-        `Served` facts come first. Reads only, never through a deprecated version, so that the scan
-        does not show up in the signals that it reads. Never raises for a source that fails: that
-        one is a `Missed` among the facts.
+        Reads only, never through a deprecated version, so that the scan does not show up in the
+        signals that it reads. Never raises for a source that fails: that one is a `Missed`.
         """
         ...
