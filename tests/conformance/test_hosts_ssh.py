@@ -215,5 +215,14 @@ async def test_facts_of_a_host(
     assert host.kernel == os.uname().release
     assert host.disk_free["/"] > 0
     assert host.disk_free[str(tmp_path)] > 0
+    assert host.etcd_data == "", "the disk holds no member"
+    (tmp_path / "member").mkdir()
+    (tmp_path / "member" / "wal").mkdir()
+    first = (await reader.read(H1)).etcd_data
+    assert first
+    assert (await reader.read(H1)).etcd_data == first
+    (tmp_path / "member").rename(tmp_path / "gone")
+    (tmp_path / "member").mkdir()
+    assert (await reader.read(H1)).etcd_data not in ("", first)
     if made:
         assert [c.subject for c in host.certificates] == ["CN=etcd-a"]

@@ -1,6 +1,8 @@
 """Real labs for tests: raised once a session, named after this process, always taken down.
 
 A session that was killed cannot clean up; the next one does, because the name tells the process.
+
+While writing tests: PAWL_TEST_LAB=NAME takes a lab that is up, and leaves it up.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from faulty import Cluster
 
 from pawl.core.errors import Refused
 from pawl.interfaces.cli.lab import open_lab
@@ -55,6 +58,7 @@ def lab_maker() -> Iterator[LabMaker]:
     for name in _left_over():
         open_lab(name).down()
     made: list[Lab] = []
+    standing = os.environ.get("PAWL_TEST_LAB", "")
 
     def make(
         word: str,
@@ -64,6 +68,8 @@ def lab_maker() -> Iterator[LabMaker]:
         start: bool = True,
         **fields: object,
     ) -> Lab:
+        if standing:
+            return open_lab(standing)
         lab = open_lab(f"t{os.getpid()}-{word}")
         made.append(lab)
         if start:
@@ -89,6 +95,13 @@ def wanted(name: str, kubernetes: str = "1.36", etcd: str = "3.5", **fields: obj
         },
         **sizes,  # type: ignore[arg-type]
     )
+
+
+@pytest.fixture(scope="session")
+def etcd_cluster(lab_maker: LabMaker, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """Three etcd members, for tests that roll them forth and back and leave all of them healthy."""
+    lab = lab_maker("etcd", control_planes=1, etcd_members=3, workers=0)
+    return Cluster(lab, tmp_path_factory.mktemp("etcd"))
 
 
 @pytest.fixture(scope="session")

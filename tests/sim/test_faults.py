@@ -7,7 +7,8 @@ from pathlib import Path
 
 import anyio
 import pytest
-from harness import RUN, Watch, drive, pause, planned, resume, versions, virtual
+from harness import RUN, Crash, Watch, drive, pause, planned, resume, versions, virtual
+from msgspec.structs import replace
 from test_whole_runs import NEW
 
 from pawl.adapters.store import SqliteJournal
@@ -17,7 +18,7 @@ from pawl.core.events import Aborted, Approved, StepDone, StepFailed
 from pawl.core.plan import Target
 from pawl.engine.effects import Effect
 from pawl.engine.runner import Stop
-from pawl.testing.cluster import SimCluster, SimLock
+from pawl.testing.cluster import SimCluster, SimLock, SimSession
 from pawl.testing.world import World
 
 ETCD = Target(etcd="3.6.14", only=("etcd",))
@@ -174,12 +175,28 @@ async def test_a_machine_comes_back_with_an_empty_disk() -> None:
     cluster.world.blank_disks.add("etcd-2")
     ended = await drive(cluster, planned(cluster, ETCD_REPLACE))
     assert ended.outcome == "failed"
-    assert "most likely empty or damaged" in ended.why
+    assert "etcd-2 came back with an empty data disk" in ended.why
     assert "member remove" in ended.why
     unit = cluster.world.hosts["etcd-2"].units["etcd"]
-    assert unit.active == "inactive", "stopped, so that it cannot loop"
+    assert unit.active == "inactive", "stopped, so that it cannot vote with an empty log"
+    made = [c for c in cluster.world.changes if c.verb == "replace-machine"]
+    assert len(made) == 1, "the old image would have found the same disk"
     assert sorted(cluster.world.etcd.up()) == ["etcd-1", "etcd-3"]
     assert cluster.world.violations == []
+    cluster.world.hosts["etcd-2"].disk_has_data = True
+    cluster.world.start(cluster.world.hosts["etcd-2"], "etcd")
+    await goes_on(cluster)
+
+
+@virtual
+async def test_data_that_was_made_anew_since_the_plan_is_not_taken_for_a_wrong_disk() -> None:
+    cluster = quick()
+    plan = planned(cluster, ETCD_REPLACE)
+    source = replace(plan.source, disks={**plan.source.disks, "etcd-2": "data-before"})
+    ended = await drive(cluster, replace(plan, source=source).sealed())
+    assert ended.outcome == "failed"
+    assert "the data of etcd member etcd-2 was made anew since the plan" in ended.why
+    assert not [c for c in cluster.world.changes if c.verb in ("stop", "replace-machine")]
 
 
 @virtual
@@ -424,6 +441,56 @@ async def test_a_stopped_operator_wakes_up_fenced() -> None:
     assert versions(cluster) == NEW
 
 
+class SleepBefore:
+    """SIGSTOP between the check and the act of one effect."""
+
+    def __init__(self, session: SimSession, name: str, target: str) -> None:
+        self._operator = session.operator
+        self._instant = (name, target)
+
+    async def before(self, effect: Effect) -> None:
+        if (effect.name, effect.target) == self._instant:
+            self._operator.freeze()
+
+    async def after(self, effect: Effect) -> None:
+        return
+
+
+@virtual
+async def test_a_machine_made_anew_knows_its_operator_from_its_first_second() -> None:
+    """The first operator sleeps right before it stops etcd-2; the second makes that machine anew
+    and dies before it could claim it; then the first wakes."""
+    cluster = quick()
+    plan = planned(cluster, ETCD_REPLACE)
+    first = cluster.session("first")
+    told: list[BaseException] = []
+
+    async def stopped() -> None:
+        try:
+            hook = SleepBefore(first, "stop", "etcd-2/etcd")
+            await drive(cluster, plan, session=first, holder="first", hook=hook)
+        except Fenced as error:
+            told.append(error)
+
+    task = asyncio.create_task(stopped())
+    await asyncio.sleep(60.0)
+
+    class DiesAfter(Watch):
+        async def after(self, effect: Effect) -> None:
+            if effect.name == "replace-machine":
+                raise Crash
+
+    with pytest.raises(Crash):
+        await drive(cluster, plan, hook=DiesAfter(), holder="second", lock=SimLock(), run="run-2")
+    stops = [c for c in cluster.world.changes if c.verb == "stop"]
+    first.operator.thaw()
+    await task
+    assert told, "the first one was fenced by the new machine"
+    assert [c for c in cluster.world.changes if c.verb == "stop"] == stops
+    await asyncio.sleep(5.0)
+    assert sorted(cluster.world.etcd.up()) == ["etcd-1", "etcd-2", "etcd-3"]
+
+
 @virtual
 async def test_two_pawls_at_once() -> None:
     cluster = quick()
@@ -547,8 +614,6 @@ async def test_abort_gives_everything_back() -> None:
 
 @virtual
 async def test_abort_of_a_killed_run_finishes_what_was_half_done() -> None:
-    from harness import Crash
-
     cluster = quick()
     plan = planned(cluster, CONTROL_PLANE)
 

@@ -98,6 +98,7 @@ class LayoutConfig(_Section, frozen=True, kw_only=True):
     flags_variable: str = "FLAGS"
     unit: str = "{component}.service"
     epoch: str = "/var/lib/pawl/epoch"
+    """Where a host keeps the highest operator epoch that it has accepted."""
 
     def flags_file(self, component: str) -> str:
         return self.etcd_flags if component == "etcd" else self.flags.format(component=component)

@@ -150,7 +150,8 @@ class Host(Fact, frozen=True, kw_only=True):
     binary its process was started from (absent when it does not run), `staged` the versions
     whose binaries lie on the host, `flags` the flags in the component's file. `boot_id` changes
     with each boot, `machine_id` with each new machine. `epoch` is the highest operator epoch
-    that the host has accepted.
+    that the host has accepted. `etcd_data` tells one data disk of an etcd member from another
+    (inode and birth of its data); "" when the disk holds none, None where none is expected.
     """
 
     name: str
@@ -167,6 +168,7 @@ class Host(Fact, frozen=True, kw_only=True):
     flags: dict[str, tuple[str, ...]] = {}
     units: tuple[UnitState, ...] = ()
     disk_free: dict[str, int] = {}
+    etcd_data: str | None = None
     clock_offset: float | None = None
     cgroup_version: int | None = None
     kernel: str = ""

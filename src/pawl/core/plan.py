@@ -70,6 +70,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, tuple[str, ...]]
     members: dict[str, str] = {}
     """etcd's member ids by host: they must be the same at the end, unless a member was rebuilt."""
+    disks: dict[str, str] = {}
+    """`Host.etcd_data` by host: a machine that is made anew must come back with the same."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

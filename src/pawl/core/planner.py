@@ -198,6 +198,7 @@ def source_of(state: ClusterState) -> Source:
         fingerprint=fingerprint(state),
         versions={k: tuple(sorted(v, key=Version.parse)) for k, v in sorted(versions.items())},
         members={m.host: m.member_id for m in state.members},
+        disks={h.name: h.etcd_data for h in state.hosts if h.etcd_data},
     )
 
 

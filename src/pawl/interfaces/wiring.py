@@ -172,7 +172,13 @@ class Session:
         return LiveObserver(
             config,
             inventory=self.inventory,
-            hosts=HostReader(self._connections, config.layout, config.etcd.data_dir, seconds),
+            hosts=HostReader(
+                self._connections,
+                config.layout,
+                config.etcd.data_dir,
+                seconds,
+                clock=self.clock.now,
+            ),
             etcd=EtcdReader(self._gateway, config.etcd.client_port),
             kube=self._kube_client,
             balancer=self.balancer,

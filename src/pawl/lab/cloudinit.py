@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from pawl.core.config import LayoutConfig
 from pawl.lab.pki import Pki, ssh_key
 from pawl.lab.spec import LabSpec, MachineSpec
 
@@ -92,6 +93,8 @@ def _host(seed: Seed, files: Files) -> None:
     files.text("/etc/hostname", f"{name}\n")
     files.text("/etc/machine-id", f"{seed.machine.identity}\n", 0o444)
     files.text("/etc/resolv.conf", "")
+    if seed.machine.epoch:
+        files.text(LayoutConfig().epoch, f"{seed.machine.epoch}\n")
     files.text(
         "/etc/hosts",
         "127.0.0.1 localhost\n" + "".join(f"{seed.address(m)} {m.name}\n" for m in seed.machines),

@@ -297,6 +297,7 @@ class Lab:
         pool: str = "default",
         versions: Mapping[str, str] | None = None,
         flags: Mapping[str, tuple[str, ...]] | None = None,
+        epoch: int = 0,
     ) -> LabMachine:
         """Make a machine; returns when its SSH server answers. One that exists is returned."""
         check_name("machine", name)
@@ -316,6 +317,7 @@ class Lab:
                         pool=pool,
                         versions={**lab.versions, **(versions or {})},
                         flags=dict(flags or {}),
+                        epoch=epoch,
                         identity=new_identity(),
                         stacked=lab.topology == "stacked" and role == "control-plane",
                     )
@@ -335,6 +337,7 @@ class Lab:
         *,
         versions: Mapping[str, str] | None = None,
         flags: Mapping[str, tuple[str, ...]] | None = None,
+        epoch: int = 0,
         blank_disk: bool = False,
     ) -> LabMachine:
         """Throw the machine away and make it anew: same name, address and data disks.
@@ -350,6 +353,7 @@ class Lab:
                     old,
                     versions={**old.versions, **(versions or {})},
                     flags=dict(old.flags if flags is None else flags),
+                    epoch=max(old.epoch, epoch),
                     identity=new_identity(),
                 )
                 # The image is made first: a missing artefact must not cost the machine.

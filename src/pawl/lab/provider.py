@@ -50,6 +50,7 @@ class LabMachines:
                 pool=pool,
                 versions=image.versions,
                 flags=image.flags,
+                epoch=image.epoch,
             )
             self._compare(machine.dir.read(), role, image.versions)
             return self._fact(machine)
@@ -58,7 +59,10 @@ class LabMachines:
 
     async def replace(self, name: str, image: Image) -> Machine:
         def make() -> Machine:
-            return self._fact(self._lab.replace(name, versions=image.versions, flags=image.flags))
+            machine = self._lab.replace(
+                name, versions=image.versions, flags=image.flags, epoch=image.epoch
+            )
+            return self._fact(machine)
 
         return await anyio.to_thread.run_sync(make)
 

@@ -37,7 +37,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One machine: its place in the lab (kept over a replace) and its image (may change).
 
     `identity` is new for each machine that is made, like a cloud's instance id. `flags` are the
-    extra flags of components that its cloud-init sets.
+    extra flags of components that its cloud-init sets, `epoch` the operator epoch that it writes.
     """
 
     name: str
@@ -46,6 +46,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     pool: str = "default"
     versions: dict[str, str]
     flags: dict[str, tuple[str, ...]] = {}
+    epoch: int = 0
     identity: str = ""
     etcd_state: Literal["new", "existing"] = "existing"
     stacked: bool = False

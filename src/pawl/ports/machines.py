@@ -17,11 +17,14 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     """What a machine is made from: exact versions, and extra flags for components.
 
     `versions`: {"kubernetes": "1.37.0", "etcd": "3.6.14"}; `flags`: {"kube-apiserver":
-    ("--emulated-version=1.36",)} as cloud-init would set them.
+    ("--emulated-version=1.36",)} as cloud-init would set them. `epoch` is the operator epoch that
+    the machine is born with: it refuses an older operator from its first second, before its maker
+    could claim it.
     """
 
     versions: dict[str, str]
     flags: dict[str, tuple[str, ...]] = {}
+    epoch: int = 0
 
 
 class Machines(Protocol):

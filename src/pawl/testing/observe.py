@@ -22,6 +22,7 @@ from pawl.core.version import Minor
 from pawl.testing.etcd import SINCE_STORAGE
 
 if TYPE_CHECKING:
+    from pawl.testing.machine import SimHost
     from pawl.testing.world import World
 
 CONTROLLERS = ("kube-controller-manager", "kube-scheduler")
@@ -90,11 +91,18 @@ def _host(world: World, name: str, clock_offset: float) -> Host:
             UnitState(name=f"{c}.service", active=u.active, restarts=u.restarts, since=u.since)
             for c, u in sorted(host.units.items())
         ),
+        etcd_data=_etcd_data(host),
         disk_free={"/": host.disk_free, "/var/lib/etcd": host.disk_free},
         clock_offset=-clock_offset if abs(clock_offset) > 0 else 0.0,
         cgroup_version=2,
         kernel="6.1.0",
     )
+
+
+def _etcd_data(host: SimHost) -> str | None:
+    if "etcd" not in host.current:
+        return None
+    return f"data-of-{host.name}" if host.disk_has_data else ""
 
 
 def _member(world: World, host: str) -> EtcdMember:

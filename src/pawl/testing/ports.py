@@ -416,6 +416,7 @@ class SimMachines:
                 pool=pool,
                 up=False,
                 machine_id=f"machine-{name}",
+                epoch=image.epoch,
             )
             parts = CONTROL_PLANE if role == "control-plane" else ("kubelet", "kube-proxy")
             for part in parts:
@@ -444,7 +445,7 @@ class SimMachines:
             if unit.up:
                 world.violations.append(f"machine {name} was replaced with a process running")
         world.power_off(name)
-        host.epoch = 0
+        host.epoch = image.epoch
         host.machine_id = f"machine-{name}-{len(world.changes)}"
         if name in world.blank_disks:
             host.disk_has_data = False

@@ -1,13 +1,13 @@
 # Everything pawl reads from a host, in one command. Prints "key<TAB>value..." lines; large or
 # odd values as base64. Reads public files only: of a file that also holds a key, the certificate
 # blocks alone. Needs nothing but a POSIX shell, coreutils, sed and systemctl.
-# usage: sh -s -- ROOT EPOCH_FILE DISKS COMPONENT UNIT FLAGS_FILE [COMPONENT UNIT FLAGS_FILE]...
+# usage: sh -s -- ROOT EPOCH_FILE DISKS ETCD_DATA COMPONENT UNIT FLAGS_FILE [COMPONENT UNIT FLAGS_FILE]...
 LC_ALL=C
 export LC_ALL
 tab='	'
 say() { printf '%s' "$1"; shift; for v in "$@"; do printf '\t%s' "$v"; done; printf '\n'; }
-root=$1 epoch=$2 disks=$3
-shift 3
+root=$1 epoch=$2 disks=$3 etcd_data=$4
+shift 4
 
 say clock "$(date +%s.%N)"
 say machine-id "$(cat /etc/machine-id 2>/dev/null)"
@@ -46,6 +46,8 @@ while [ $# -ge 3 ]; do
 	component=$1 unit=$2 flags=$3
 	shift 3
 	units="$units $unit"
+	# Inode and birth of the member's data: the same for as long as it is the same disk.
+	[ "$component" = etcd ] && say etcd-data "$(stat -c %i.%W -- "$etcd_data/member" 2>/dev/null)"
 	[ -L "$root/$component/current" ] && say current "$component" "$(readlink -- "$root/$component/current")"
 	for version in "$root/$component"/*/; do
 		[ -d "$version" ] || continue

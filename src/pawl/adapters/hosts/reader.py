@@ -54,6 +54,7 @@ class HostReader:
         self._connections = connections
         self._layout = layout
         self._disks = (*DISKS, etcd_data)
+        self._etcd_data = etcd_data
         self._timeout = timeout
         self._clock = clock
 
@@ -74,7 +75,7 @@ class HostReader:
         return parse(host, ran.out, self._layout, before, answered)
 
     def _arguments(self, host: HostConfig) -> list[str]:
-        arguments = [self._layout.root, self._layout.epoch, ":".join(self._disks)]
+        arguments = [self._layout.root, self._layout.epoch, ":".join(self._disks), self._etcd_data]
         for component in components_of(host.roles):
             arguments += [
                 component,
@@ -142,6 +143,7 @@ def parse(host: HostConfig, out: str, layout: LayoutConfig, before: float, after
         flags=flags,
         units=tuple(units),
         disk_free=disk_free,
+        etcd_data=single.get("etcd-data"),
         clock_offset=_offset(clock, before, after),
         cgroup_version=int(cgroup) if cgroup else None,
         kernel=single.get("kernel", ""),

@@ -23,11 +23,12 @@ async def add_control_plane(action: AddControlPlane, ctx: Context) -> str:
     if known is None or not known.running:
         emulate = (f"{EMULATED_VERSION}={action.emulate}",) if action.emulate else ()
         parts = (api_server.COMPONENT, "kube-controller-manager", "kube-scheduler")
-        image = Image(
-            versions={"kubernetes": action.target},
-            flags=dict.fromkeys(parts, emulate) if emulate else {},
-        )
-        async with ctx.effect("add-machine", name, on_host=False):
+        async with ctx.effect("add-machine", name, on_host=False) as epoch:
+            image = Image(
+                versions={"kubernetes": action.target},
+                flags=dict.fromkeys(parts, emulate) if emulate else {},
+                epoch=epoch,
+            )
             known = await machines.add(name, "control-plane", action.pool, image)
     await claim(ctx, name)
     await ctx.until(

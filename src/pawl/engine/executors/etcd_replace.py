@@ -2,8 +2,10 @@
 
 etcd is stopped gracefully before the machine goes, because a member that vanishes is noticed by API
 servers only after 30 to 40 s, and one that closes its sockets at once. The new machine starts etcd
-by itself on the old data. If the disk came back empty, etcd refuses to join (its cluster state is
-`existing`); pawl then stops the unit, so that it cannot loop, and keeps the machine for a look.
+by itself on the old data. If it came back with another disk, or an empty one, pawl stops etcd as
+soon as it can tell: a voter that has forgotten its log, and whom it voted for, may cost the cluster
+writes that it has acknowledged. (etcd itself does not refuse: with cluster state `existing` and the
+same peer URL it takes up its old member id on the empty disk.) The machine is kept for a look.
 """
 
 from __future__ import annotations
@@ -34,8 +36,10 @@ async def replace_etcd_machine(action: ReplaceEtcdMachine, ctx: Context) -> str:
     machines = provider(ctx)
     if not await _built(machines, host, action.target):
         await _stop_member(ctx, action)
-        async with ctx.effect("replace-machine", f"{host} at {action.target}", on_host=False):
-            await machines.replace(host, Image(versions={"etcd": action.target}))
+        async with ctx.effect(
+            "replace-machine", f"{host} at {action.target}", on_host=False
+        ) as epoch:
+            await machines.replace(host, Image(versions={"etcd": action.target}, epoch=epoch))
     try:
         await _comes_up(ctx, host, action.target)
     except Late as late:
@@ -63,6 +67,11 @@ async def _stop_member(ctx: Context, action: ReplaceEtcdMachine) -> None:
     unit = component.unit_state(ctx, found, "etcd")
     if unit.active not in component.UP:
         return
+    known = ctx.plan.source.disks.get(action.host, "")
+    if known and found.etcd_data not in (None, known):
+        raise StepFailed(
+            f"the data of etcd member {action.host} was made anew since the plan: make a new plan."
+        )
     await etcd_health.before_stop(ctx, action.host, upgraded(ctx.state, action.target))
     await component.stop(ctx, action.host, "etcd")
 
@@ -70,12 +79,29 @@ async def _stop_member(ctx: Context, action: ReplaceEtcdMachine) -> None:
 async def _comes_up(ctx: Context, host: str, version: str) -> None:
     await component.reachable(ctx, host)
     await claim(ctx, host)
+    await _same_disk(ctx, host)
     await ctx.until(
         partial(healthy_at, host, version),
         host,
         seconds=ctx.timeouts.member_healthy + ctx.timeouts.converge,
         times=3,
         stop=_crashes(ctx, host),
+    )
+
+
+async def _same_disk(ctx: Context, host: str) -> None:
+    """The disk that the plan knows; where it knew none (it could not be told), nothing is asked."""
+    expected = ctx.plan.source.disks.get(host, "")
+    found = ctx.state.host(host)
+    if not expected or found is None or found.etcd_data in (None, expected):
+        return
+    await _quarantine(ctx, host)
+    what = "another data disk" if found.etcd_data else "an empty data disk"
+    raise Unclassifiable(
+        f"etcd member {host} came back with {what}: etcd is stopped there, for a voter without "
+        "its log may lose what the cluster has acknowledged. The other members serve. Attach the "
+        f"disk that it had, start {ctx.layout.unit_of('etcd')} there, then: pawl resume. If that "
+        "disk is lost: `member remove`, an empty directory and `member add`, then a new plan."
     )
 
 
@@ -111,8 +137,11 @@ async def _go_back(ctx: Context, action: ReplaceEtcdMachine, what: str) -> None:
         raise StepFailed(f"{new} The old image is no way back: {closed} etcd is stopped there.")
     try:
         await component.stop(ctx, host, "etcd")
-        async with ctx.effect("replace-machine", f"{host} at {action.source}", on_host=False):
-            await provider(ctx).replace(host, Image(versions={"etcd": action.source}))
+        async with ctx.effect(
+            "replace-machine", f"{host} at {action.source}", on_host=False
+        ) as epoch:
+            image = Image(versions={"etcd": action.source}, epoch=epoch)
+            await provider(ctx).replace(host, image)
         await _comes_up(ctx, host, action.source)
     except (Late, Unreachable) as error:
         await _quarantine(ctx, host)

@@ -115,10 +115,9 @@ async def give_back(ctx: Context, name: str) -> None:
 async def add_node(action: AddNode, ctx: Context) -> str:
     machines = provider(ctx)
     if not any(m.name == action.machine and m.running for m in await machines.list()):
-        async with ctx.effect("add-machine", action.machine, on_host=False):
-            await machines.add(
-                action.machine, "worker", action.pool, Image(versions={"kubernetes": action.target})
-            )
+        async with ctx.effect("add-machine", action.machine, on_host=False) as epoch:
+            image = Image(versions={"kubernetes": action.target}, epoch=epoch)
+            await machines.add(action.machine, "worker", action.pool, image)
     await claim(ctx, action.machine)
     await ctx.until(
         partial(node_at, action.machine, action.target),

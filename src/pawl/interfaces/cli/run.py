@@ -25,6 +25,7 @@ from pawl.core.errors import PawlError, Refused
 from pawl.core.events import Aborted, Approved, Paused, Resumed, RunEnded
 from pawl.core.plan import Plan, decode
 from pawl.core.progress import RunView
+from pawl.engine.effects import EffectHook
 from pawl.engine.identity import holder, known_dead
 from pawl.engine.record import APPROVALS, view_of
 from pawl.engine.runner import Runner, Stop, innermost
@@ -70,7 +71,7 @@ def _new_run(plan: Plan) -> str:
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + f"-{plan.digest[:6]}"
 
 
-def _choose(journal: Journal, what: str) -> tuple[Plan, str]:
+def choose(journal: Journal, what: str) -> tuple[Plan, str]:
     """The plan and run that WHAT means: a run, a plan, or nothing for what is unfinished."""
     runs = journal.runs()
     if what in runs:
@@ -184,7 +185,7 @@ async def run(
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
-        plan, run_id = _choose(session.journal, what)
+        plan, run_id = choose(session.journal, what)
         if dry_run:
             return await _rehearse(session, plan)
         if not probe:
@@ -214,7 +215,15 @@ async def _rehearse(session: Session, plan: Plan) -> int:
     return 4 if broken else EXIT.get(ended.outcome, 4)
 
 
-async def drive(session: Session, plan: Plan, run_id: str, wait: bool, output: str) -> int:
+async def drive(
+    session: Session,
+    plan: Plan,
+    run_id: str,
+    wait: bool,
+    output: str,
+    hook: EffectHook | None = None,
+) -> int:
+    """Run it with a screen and signals; returns the exit code. `hook` as in `Runner`."""
     journal = session.journal
     done = set(view_of(journal, run_id).done)
     screen = screen_for(output, plan, done)
@@ -226,6 +235,7 @@ async def drive(session: Session, plan: Plan, run_id: str, wait: bool, output: s
         holder=holder(),
         known_dead=known_dead,
         lock=session.lock,
+        hook=hook,
         narrator=screen,
         stop=stop,
         wait_for_approval=wait,

@@ -1,0 +1,171 @@
+"""One lab that is broken again and again: what the fault tests share.
+
+`Cluster` gives operators (pawl with a state directory of its own, as on another machine), commands
+on machines, and etcd as it really is. Nothing here waits a fixed time: `eventually` looks again.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pawl_process import Pawl
+
+from pawl.lab.cluster import Lab
+
+OLD, NEW = "3.5.33", "3.6.14"
+QUICK: dict[str, Any] = {
+    "attempts": 2,
+    "retry_delay": 1,
+    "patience": 10,
+    "soak": {"etcd": 1, "control_plane": 1, "node": 1},
+    "timeouts": {
+        "member_healthy": 12,
+        "apiserver_ready": 25,
+        "node_ready": 20,
+        "eviction": 8,
+        "machine": 60,
+        "lb_drain": 2,
+    },
+    "limits": {"api_servers_left": 1},
+}
+"""A fault is to be found out in seconds here; the ways to find it do not depend on how long."""
+
+
+def eventually(what: str, holds: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.2)
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the leaves of `over` put in."""
+    found = dict(base)
+    for key, value in over.items():
+        inner = found.get(key)
+        nested = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        found[key] = merged(inner, value) if nested else value
+    return found
+
+
+class Cluster:
+    def __init__(self, lab: Lab, directory: Path) -> None:
+        self.lab = lab
+        self._directory = directory
+        self._made = 0
+
+    # -- operators
+
+    def operator(
+        self, state: Path | None = None, environment: Mapping[str, str] | None = None, **over: Any
+    ) -> Pawl:
+        """A pawl with its own journal and lock: another operator's machine. `over` goes into its
+        pawl.yaml."""
+        self._made += 1
+        directory = self._directory / f"operator-{self._made}"
+        directory.mkdir()
+        data = yaml.safe_load(self.lab.dir.config.read_text())
+        over = {"policy": QUICK, "state": str(state or directory / "state"), **over}
+        path = directory / "pawl.yaml"
+        path.write_text(yaml.safe_dump(merged(data, over)))
+        path.chmod(0o600)
+        return Pawl(path, **(environment or {}))
+
+    def scripted(self, component: str, version: str, *, when_run: str) -> Pawl:
+        """An operator whose artefact of this component and version is a shell script: it gives the
+        right version, has its flags checked by the real program, and then runs `when_run`."""
+        local = self._directory / f"scripted-{version}"
+        directory = local / component / version
+        directory.mkdir(parents=True)
+        real = f"/opt/pawl/{component}/$(readlink /opt/pawl/{component}/current)/{component}"
+        for name in (component, *(("etcdctl", "etcdutl") if component == "etcd" else ())):
+            body = (
+                f'#!/bin/sh\ncase "$*" in\n*version*) echo "{name} v{version}" ; exit ;;\n'
+                f'*pawl-probe* | *"=-1"*) exec {real} "$@" ;;\nesac\n{when_run}\n'
+            )
+            (directory / name).write_text(body)
+            (directory / name).chmod(0o755)
+        # A cache of its own: nobody else may ever be served these.
+        return self.operator(
+            environment={"PAWL_CACHE": str(local / "cache")},
+            artifacts={"local": str(local), "sources": ["local"]},
+        )
+
+    def status(self) -> Any:
+        return Pawl(self.lab.dir.config).json("status")
+
+    # -- machines
+
+    def ssh(self, machine: str, *command: str, check: bool = True) -> str:
+        """A command on a machine over its own SSH server; a single word is a line of shell."""
+        ssh = self.lab.dir.ssh
+        argv = ["ssh", "-i", str(ssh / "id_ed25519"), "-o", "BatchMode=yes"]
+        argv += ["-o", f"UserKnownHostsFile={ssh / 'known_hosts'}", "-o", "LogLevel=ERROR"]
+        argv += ["-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"]
+        argv += [f"root@{self.lab.machine(machine).address()}"]
+        line = command[0] if len(command) == 1 else shlex.join(command)
+        done = subprocess.run([*argv, line], capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, f"{line} on {machine}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def write(self, machine: str, path: str, text: str, mode: str = "644") -> None:
+        self.ssh(
+            machine,
+            f"mkdir -p $(dirname {path}) && printf %s {shlex.quote(text)} >{path} && "
+            f"chmod {mode} {path}",
+        )
+
+    def drop_in(self, machine: str, unit: str, text: str) -> None:
+        """A drop-in for a unit; "" takes it away."""
+        path = f"/etc/systemd/system/{unit}.d/fault.conf"
+        if text:
+            self.write(machine, path, text)
+        else:
+            self.ssh(machine, f"rm -f {path}")
+        self.ssh(machine, "systemctl daemon-reload")
+
+    def since(self, machine: str, unit: str) -> str:
+        """When the unit's present process was started."""
+        return self.ssh(
+            machine, "systemctl", "show", "--value", "-p", "ExecMainStartTimestampMonotonic", unit
+        )
+
+    def active(self, machine: str, unit: str) -> str:
+        return self.ssh(machine, "systemctl", "is-active", unit, check=False)
+
+    # -- etcd
+
+    def etcdctl(self, machine: str, *words: str, check: bool = True) -> str:
+        return self.ssh(
+            machine, f". /etc/profile.d/pawl.sh; etcdctl {shlex.join(words)}", check=check
+        )
+
+    def etcd_versions(self) -> dict[str, str]:
+        """Host -> version of each member that answers."""
+        return {m["host"]: m["version"] for m in self.status()["members"] if m["version"]}
+
+    def leader(self) -> str:
+        found = [m["host"] for m in self.status()["members"] if m["leader"]]
+        assert len(found) == 1, found
+        return str(found[0])
+
+    def member_ids(self) -> dict[str, int]:
+        """Host -> member id in decimal, as the JSON gateway takes it."""
+        listed = json.loads(self.etcdctl("etcd-1", "member", "list", "-w", "json"))
+        return {m["name"]: m["ID"] for m in listed["members"]}
+
+    def etcd_all(self, version: str) -> None:
+        """Bring every member to `version` by pawl itself: the way there, or the way back."""
+        if set(self.etcd_versions().values()) == {version}:
+            return
+        pawl = self.operator()
+        pawl.plan("--only", "etcd", "--etcd", version)
+        pawl.run()
+        assert self.etcd_versions() == dict.fromkeys(self.member_ids(), version)
