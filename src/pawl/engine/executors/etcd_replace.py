@@ -67,8 +67,8 @@ async def _stop_member(ctx: Context, action: ReplaceEtcdMachine) -> None:
     unit = component.unit_state(ctx, found, "etcd")
     if unit.active not in component.UP:
         return
-    known = ctx.plan.source.disks.get(action.host, "")
-    if known and found.etcd_data not in (None, known):
+    planned = ctx.plan.source.disks.get(action.host, "")
+    if planned and found.etcd_data not in (None, planned):
         raise StepFailed(
             f"the data of etcd member {action.host} was made anew since the plan: make a new plan."
         )
