@@ -265,7 +265,8 @@ def test_a_healthy_cluster_has_no_findings() -> None:
 
 
 def test_every_code_is_proven_here() -> None:
-    assert {f"PAWL-{c}" for c, *_ in CASES} == set(CODES)
+    """But for what is found out beforehand: test_in_use.py and test_accept.py."""
+    assert {f"PAWL-{c}" for c, *_ in CASES} == {c for c in CODES if c[5] in "ECHNW"}
 
 
 def test_every_code_is_documented_with_its_meaning() -> None:

@@ -21,13 +21,26 @@ class Severity(enum.StrEnum):
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """`subject` names the object ("etcd member etcd-1"), `message` what is the case with the
-    observed value, `remedy` what to do about it."""
+    observed value, `remedy` what to do about it. `minor` is the hop at which it breaks ("1.37", ""
+    where it is about now), `where` the place to look at ("cp-1:/etc/kubernetes/x.env:1").
+
+    `waived` holds the sentence of the waiver that covers it: such a finding is shown as before and
+    keeps its severity, but refuses nothing.
+    """
 
     code: str
     severity: Severity
     subject: str
     message: str
     remedy: str
+    minor: str = ""
+    where: str = ""
+    waived: str = ""
+
+    @property
+    def refuses(self) -> bool:
+        return self.severity is Severity.BLOCKER and not self.waived
 
     def sentence(self) -> str:
-        return f"{self.code} {self.subject}: {self.message} {self.remedy}"
+        place = f" ({self.where})" if self.where else ""
+        return f"{self.code} {self.subject}{place}: {self.message} {self.remedy}"

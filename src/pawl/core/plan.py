@@ -11,11 +11,14 @@ from typing import Literal
 
 import msgspec
 
+from pawl.core.accept import Waiver
 from pawl.core.actions import AnyAction
+from pawl.core.beforehand import LeftOut
+from pawl.core.changelog.item import Judged
 from pawl.core.findings import Finding
 
 Phase = Literal["preflight", "etcd", "control-plane", "nodes", "add-ons", "landed"]
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,13 +79,22 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """An ordered, acyclic list of steps. Steps run one at a time in list order unless `after`
-    allows more; `after` names only earlier steps."""
+    allows more; `after` names only earlier steps.
+
+    What was known when it was made is part of it, and of its digest: `findings` (waived ones too),
+    the `waivers` that were used, every urgent release note on the way with its verdict and who
+    has acknowledged it, the binaries that were `asked`, and what was `left_out`.
+    """
 
     schema: int = SCHEMA
     cluster: str
     target: Target
     source: Source
     findings: tuple[Finding, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+    notes: tuple[Judged, ...] = ()
+    asked: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     steps: tuple[Step, ...] = ()
     digest: str = ""
 

@@ -18,12 +18,15 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pawl.core import checks, skew
+from pawl.core import accept, checks, skew
 from pawl.core.actions import Landed, Preflight
+from pawl.core.beforehand import Beforehand
+from pawl.core.changelog.item import URGENT
 from pawl.core.config import Config
 from pawl.core.draft import Draft
 from pawl.core.errors import Refused
-from pawl.core.findings import Finding, Severity
+from pawl.core.findings import Finding
+from pawl.core.knowledge.store import Knowledge, shipped
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Source, Step, Target
 from pawl.core.planner_control_plane import controller_version, plan_control_plane, running
@@ -39,22 +42,35 @@ def plan(
     *,
     releases: Mapping[str, str] | None = None,
     complaints: Sequence[checks.FlagComplaint] = (),
+    beforehand: Beforehand | None = None,
+    waivers: Sequence[accept.Waiver] = (),
+    knowledge: Knowledge | None = None,
 ) -> Plan:
     """The plan that brings the cluster from `state` to `target`.
 
     `releases` says which exact release a minor in between means ({"1.37": "1.37.3"}; etcd's by
-    its own minors, {"3.5": "3.5.33"}). `complaints` are what staged binaries said about the flags
-    in use. Raises Refused with every reason, from the checks and from planning itself.
+    its own minors, {"3.5": "3.5.33"}). `complaints` are what binaries of the target said about the
+    flags in use, `beforehand` what else was found out. Raises Refused with every reason, from the
+    checks and from planning itself.
     """
-    findings = checks.run(
-        checks.Facts(state=state, target=target, config=config, complaints=tuple(complaints))
+    facts = checks.Facts(
+        state=state,
+        target=target,
+        config=config,
+        complaints=tuple(complaints),
+        beforehand=beforehand,
+        knowledge=knowledge or shipped(),
     )
-    blockers = [f for f in findings if f.severity is Severity.BLOCKER]
+    findings, used = accept.apply(checks.run(facts), tuple(waivers), accept.day_of(state.taken_at))
+    blockers = [f for f in findings if f.refuses]
     draft = Draft(state=state, target=target, config=config, releases=_minors(releases))
     _steps(draft)
-    reasons = [f.sentence() for f in blockers] + [
-        p for p in draft.problems if not _said_already(p, blockers)
-    ]
+    over = [f.sentence() for f in findings if f.code == accept.EXPIRED] if blockers else []
+    reasons = (
+        [f.sentence() for f in blockers]
+        + over
+        + [p for p in draft.problems if not _said_already(p, blockers)]
+    )
     if reasons:
         raise Refused(reasons)
     return Plan(
@@ -62,6 +78,10 @@ def plan(
         target=target,
         source=source_of(state),
         findings=findings,
+        waivers=used,
+        notes=tuple(j for j in beforehand.notes if j.item.category in URGENT) if beforehand else (),
+        asked=beforehand.asked if beforehand else (),
+        left_out=beforehand.left_out if beforehand else (),
         steps=_with_preflight(draft.steps),
     ).sealed()
 

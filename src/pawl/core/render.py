@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from pawl.core.actions import PointOfNoReturn, StageBinaries
 from pawl.core.findings import Finding
+from pawl.core.knowledge.rows import key
 from pawl.core.plan import Phase, Plan, Step
 
 PHASES: dict[Phase, str] = {
@@ -82,11 +83,29 @@ def _in_phases(steps: Iterable[Step]) -> dict[Phase, list[Step]]:
 
 
 def findings(found: Iterable[Finding]) -> list[str]:
-    """One line for each finding, and its remedy below."""
+    """One line for each finding, then its place, remedy and waiver; what is about now first, then
+    hop by hop."""
     lines: list[str] = []
-    for f in found:
-        lines.append(f"{f.severity.value:<8} {f.code}  {f.subject}: {f.message}")
-        lines.append(f"{'':<8} {f.remedy}")
+    ordered = sorted(found, key=lambda f: key(f.minor) if f.minor else (0, 0))
+    for f in ordered:
+        at = f"at {f.minor}: " if f.minor else ""
+        word = "waived" if f.waived else f.severity.value
+        lines.append(f"{word:<8} {f.code}  {at}{f.subject}: {f.message}")
+        if f.where and f.where not in f.subject:
+            lines.append(f"{'':<8} see {f.where}")
+        lines.append(f"{'':<8} {f.waived or f.remedy}")
+    return lines
+
+
+def notes(plan: Plan) -> list[str]:
+    """Every urgent release note on the way: its verdict, the evidence, who acknowledged it."""
+    lines: list[str] = []
+    for j in plan.notes:
+        first = j.item.text.splitlines()[0]
+        text = first if len(first) <= 150 else f"{first[:147]}…"
+        said = f"acknowledged by {j.acknowledged}" if j.acknowledged else j.verdict
+        lines.append(f"{j.item.version} {j.item.id}  {text}")
+        lines.append(f"  {said}: {'; '.join(j.evidence)}" if j.evidence else f"  {said}")
     return lines
 
 
@@ -142,6 +161,12 @@ def text(plan: Plan) -> str:
     lines = summary(plan)
     if plan.findings:
         lines += ["", "Findings", *(f"  {line}" for line in findings(plan.findings))]
+    if plan.notes:
+        lines += ["", "Urgent release notes", *(f"  {line}" for line in notes(plan))]
+    if plan.asked:
+        lines += ["", f"Asked whether they take what is in use: {', '.join(plan.asked)}"]
+    for left in plan.left_out:
+        lines += ["", f"Not looked at: {left.what} ({left.why})"]
     number, shown = 0, {"exit": ""}
     for phase, steps in _in_phases(plan.steps).items():
         total = duration(sum(s.seconds for s in steps))

@@ -10,13 +10,16 @@ from pawl.core.findings import Finding, Severity
 from pawl.core.version import Version
 
 
-def _finding(code: str, subject: str, message: str, remedy: str, *, warn: bool = False) -> Finding:
+def _finding(
+    code: str, subject: str, message: str, remedy: str, *, warn: bool = False, where: str = ""
+) -> Finding:
     return Finding(
         code=f"PAWL-{code}",
         severity=Severity.WARNING if warn else Severity.BLOCKER,
         subject=subject,
         message=message,
         remedy=remedy,
+        where=where,
     )
 
 
@@ -178,7 +181,7 @@ def controllers(facts: Facts) -> Iterator[Finding]:
             )
 
 
-@check(C010="a staged binary refuses the flags in use")
+@check(C010="a binary of the target refuses what is in use")
 def complaints(facts: Facts) -> Iterator[Finding]:
     """The exact oracle: the target's own binary was asked."""
     for c in facts.complaints:
@@ -186,7 +189,8 @@ def complaints(facts: Facts) -> Iterator[Finding]:
             "C010",
             f"{c.component} on {c.host}",
             f"{c.component} {c.version} refuses the flags in use: {c.complaint}",
-            "Correct the flags file on the host; the running version must accept them too.",
+            "Correct the file on the host; the running version must accept it too.",
+            where=c.where,
         )
 
 

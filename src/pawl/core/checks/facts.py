@@ -10,30 +10,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from pawl.core.beforehand import Beforehand
 from pawl.core.config import Config
 from pawl.core.findings import Finding
+from pawl.core.knowledge.store import Knowledge, shipped
 from pawl.core.model import ClusterState
 from pawl.core.plan import Target
 
 
 @dataclass(frozen=True, slots=True)
 class FlagComplaint:
-    """What a staged binary said about the flags in use on `host`."""
+    """What a binary of the target said about the flags in use on `host`. `where` is the place of
+    what it complains of, "" when it does not name it."""
 
     host: str
     component: str
     version: str
     complaint: str
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything a check may look at."""
+    """Everything a check may look at. `beforehand` is None where only the live state is judged,
+    as right before a run."""
 
     state: ClusterState
     target: Target
     config: Config
     complaints: tuple[FlagComplaint, ...] = ()
+    beforehand: Beforehand | None = None
+    knowledge: Knowledge = field(default_factory=shipped)
 
     @property
     def touches_etcd(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pawl.core import checks, invariants, landed, marks
+from pawl.core import accept, checks, invariants, landed, marks
 from pawl.core.actions import (
     FinishEmulation,
     Landed,
@@ -53,9 +53,10 @@ async def preflight(action: Preflight, ctx: Context) -> str:
     findings = checks.run(
         checks.Facts(state=state, target=ctx.plan.target, config=ctx.tools.config)
     )
-    blockers = [f for f in findings if f.severity is Severity.BLOCKER]
-    if blockers:
-        told = "\n".join(f"  - {f.sentence()}" for f in blockers)
+    reasons = [f.sentence() for f in findings if f.severity is Severity.BLOCKER]
+    reasons += accept.ended(ctx.plan.waivers, accept.day_of(ctx.now()))
+    if reasons:
+        told = "\n".join(f"  - {reason}" for reason in reasons)
         raise StepFailed(f"preflight found what forbids the run:\n{told}")
     if state.members:
         await etcd_health.equal_hashes(ctx)

@@ -1,0 +1,65 @@
+"""Risks that were found out beforehand: release notes, and what could not be found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pawl.core.changelog.item import URGENT
+from pawl.core.changelog.judge import findings as note_findings
+from pawl.core.checks.facts import Facts, check
+from pawl.core.checks.in_use import finding
+from pawl.core.findings import Finding
+from pawl.core.version import Minor
+
+
+@check(K001="an urgent release note waits for a person")
+def release_notes(facts: Facts) -> Iterator[Finding]:
+    if facts.beforehand is None:
+        return
+    yield from note_findings(
+        j
+        for j in facts.beforehand.notes
+        if j.item.category in URGENT and j.verdict != "does not apply" and not j.acknowledged
+    )
+
+
+@check(K002="release notes on the way were not read")
+def notes_read(facts: Facts) -> Iterator[Finding]:
+    for what in facts.beforehand.notes_unread if facts.beforehand else ():
+        yield finding(
+            "K002",
+            "release notes",
+            what,
+            "Read them into the cache: pawl changelog FROM TO (or --source FILE for a place "
+            "without network), then plan again.",
+        )
+
+
+@check(K003="nothing is known about the target")
+def target_known(facts: Facts) -> Iterator[Finding]:
+    """Of a minor that the tables do not cover they say nothing: no finding would mean nothing."""
+    if facts.beforehand is None or not facts.target.kubernetes:
+        return
+    minor, tables = str(Minor.parse(facts.target.kubernetes)), facts.knowledge
+    if not tables.known(minor):
+        yield finding(
+            "K003",
+            f"Kubernetes {minor}",
+            f"is not in the tables, which cover {tables.oldest} to {tables.newest} (as of "
+            f"{tables.as_of}): what it removes is not known.",
+            "Update pawl, or derive the tables for it (docs/knowledge.md).",
+            minor=minor,
+        )
+
+
+@check(U013="a binary of the target could not be asked")
+def asked(facts: Facts) -> Iterator[Finding]:
+    for what in facts.beforehand.not_asked if facts.beforehand else ():
+        yield finding(
+            "U013",
+            what,
+            "was not asked whether it takes the flags and configuration in use: it lies neither "
+            "on the hosts nor in the cache of this machine.",
+            "pawl artifact fetch COMPONENT VERSION, then plan again; the tables alone were judged.",
+            warn=True,
+        )
