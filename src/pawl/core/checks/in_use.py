@@ -71,7 +71,7 @@ def judged(facts: Facts) -> Iterator[tuple[HostUse, str]]:
     for use in facts.beforehand.uses if facts.beforehand else ():
         host = facts.state.host(use.host)
         in_pool = not facts.target.pool or (host is not None and host.pool == facts.target.pool)
-        parts = CONTROL_PLANE if facts.touches_control_plane else ()
+        parts: tuple[str, ...] = CONTROL_PLANE if facts.touches_control_plane else ()
         parts += NODE if facts.touches_nodes and in_pool else ()
         yield from ((use, component) for component in use.components if component in parts)
 
