@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 from importlib import resources
 from typing import Literal
 
@@ -90,44 +91,45 @@ def shipped() -> Table:
 
 
 def uses(text: str) -> tuple[Use, ...]:
-    """Plugins and options, each with its line. Raises ValueError for unbalanced braces."""
+    """Plugins and options, each with its line. Raises ValueError for what is no Corefile.
+
+    A statement begins on a new line, or behind a brace: a plugin at the first level of braces, an
+    option at the second.
+    """
     found: list[Use] = []
-    depth, plugin, snippet = 0, "", False
-    for number, raw in enumerate(text.splitlines(), 1):
-        tokens = _tokens(raw)
-        closing = 0
-        while tokens and tokens[0] == "}":
-            tokens, closing = tokens[1:], closing + 1
-        depth -= closing
-        if depth < 0:
-            raise ValueError(f"line {number}: a brace is closed that was never opened")
-        if not tokens:
+    depth, plugin, begins = 0, "", True
+    for line, token in _tokens(text):
+        if token in ("{", "}"):
+            depth += 1 if token == "{" else -1
+            if depth < 0:
+                raise ValueError(f"line {line}: a brace is closed that was never opened")
+            begins = True
             continue
-        opens = tokens[-1] == "{"
-        words = tokens[:-1] if opens else tokens
-        ends = bool(words) and words[-1] == "}"
-        if words and words[0] != "import":
-            match depth:
-                case 0:
-                    snippet = words[0].startswith("(")
-                case 1:
-                    plugin = words[0]
-                    found.append(Use(plugin=plugin, option="", line=number))
-                case 2 if not snippet or plugin:
-                    found.append(Use(plugin=plugin, option=words[0], line=number))
-        depth += opens - ends
+        if token == "\n":
+            begins = True
+            continue
+        if begins and token != "import":
+            if depth == 1:
+                plugin = token
+                found.append(Use(plugin=plugin, option="", line=line))
+            elif depth == 2:
+                found.append(Use(plugin=plugin, option=token, line=line))
+        begins = False
     if depth:
         raise ValueError(f"{depth} braces are never closed")
+    if text.strip() and not found:
+        raise ValueError("there is no server block in it (a brace behind its zones)")
     return tuple(found)
 
 
-def _tokens(line: str) -> list[str]:
-    tokens: list[str] = []
-    for m in _TOKEN.finditer(line):
-        if m[2] and m[2].startswith("#"):
-            break
-        tokens.append(m[1] if m[1] is not None else m[2])
-    return tokens
+def _tokens(text: str) -> Iterator[tuple[int, str]]:
+    """Words with their lines, quotes taken off, comments left out, and a token for a line's end."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for m in _TOKEN.finditer(line):
+            if m[2] and m[2].startswith("#"):
+                break
+            yield number, m[1] if m[1] is not None else m[2]
+        yield number, "\n"
 
 
 def changes(text: str, version: str, table: Table | None = None) -> tuple[Change, ...]:

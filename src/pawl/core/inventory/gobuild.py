@@ -80,6 +80,8 @@ def read() -> Reading:
     if place is None:
         raise NotGo("it has no Go build information (not written in Go, or older than Go 1.13)")
     start = yield (place, 32)
+    if len(start) < 32 or not start.startswith(MAGIC):
+        raise NotGo("its build information is damaged")
     if start[15] & _INLINE:
         go, body = yield from _inline(place + 32)
     else:
