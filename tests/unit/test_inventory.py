@@ -98,7 +98,9 @@ def test_what_no_release_spans_moves_after_and_what_none_has_is_asked_of_the_ven
 
 def test_the_vendors_word_decides_between_unsupported_untested_and_broken() -> None:
     def verdict(**more: object) -> str:
-        row = compat.Row(line="1", oldest="1.20", newest="1.30", source="s", as_of="2026-01-01", **more)  # type: ignore[arg-type]  # fmt: skip
+        row = compat.Row(
+            line="1", oldest="1.20", newest="1.30", source="s", as_of="2026-01-01", **more
+        )  # type: ignore[arg-type]
         what = compat.Addon(name="t", what="t", images=("t",), rows=(row,))
         return compat.judge(what, "1.0.0", ("1.30", "1.31"))[0].verdict
 
@@ -136,8 +138,16 @@ def test_a_line_and_everything_after_it() -> None:
 
 
 def test_own_rows_add_to_and_replace_the_shipped_ones() -> None:
-    row = {"line": "1.21", "oldest": "1.33", "newest": "1.37", "source": "our test", "as_of": "2026-11-01"}  # fmt: skip
-    own = [{"name": "cert-manager", "what": "x", "images": ["cert-manager-controller"], "rows": [row]}]  # fmt: skip
+    row = {
+        "line": "1.21",
+        "oldest": "1.33",
+        "newest": "1.37",
+        "source": "our test",
+        "as_of": "2026-11-01",
+    }
+    own = [
+        {"name": "cert-manager", "what": "x", "images": ["cert-manager-controller"], "rows": [row]}
+    ]
     (merged,) = [a for a in compat.merged(own, "own.yaml") if a.name == "cert-manager"]
     assert hops(merged, "1.21.0", "1.36", "1.37") == [("supported", "", "")]
     assert any(r.line == "1.20" for r in merged.rows)
@@ -163,7 +173,9 @@ def workload(namespace: str, name: str, image: str, **more: object) -> WorkloadF
 
 def binding(namespace: str, name: str, role: str) -> Binding:
     subject = Subject(kind="ServiceAccount", namespace=namespace, name=name)
-    return Binding(namespace="", name=f"{name}-b", role_kind="ClusterRole", role=role, subjects=(subject,))  # fmt: skip
+    return Binding(
+        namespace="", name=f"{name}-b", role_kind="ClusterRole", role=role, subjects=(subject,)
+    )
 
 
 FACTS = InventoryFacts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ from pawl.core.version import Version
 @pytest.mark.parametrize(
     ("reference", "repository", "version"),
     [
-        ("registry.k8s.io/ingress-nginx/controller:v1.15.1@sha256:ab", "registry.k8s.io/ingress-nginx/controller", "1.15.1"),
+        ("k8s.io/nginx/controller:v1.15.1@sha256:ab", "k8s.io/nginx/controller", "1.15.1"),
         ("localhost:5000/coredns", "localhost:5000/coredns", ""),
         ("localhost:5000/coredns:1.12.1", "localhost:5000/coredns", "1.12.1"),
         ("redis:8.2.3-alpine", "redis", "8.2.3"),
@@ -131,7 +133,8 @@ def test_users_and_groups_name_service_accounts_too() -> None:
     user = Subject(kind="User", name="system:serviceaccount:web:app")
     group = Subject(kind="Group", name="system:serviceaccounts:web")
     access = resolve(
-        [Role(namespace="", name="a", rules=(PODS,)), Role(namespace="", name="b", rules=(SECRETS,))],
+        [Role(namespace="", name="a", rules=(PODS,)),
+         Role(namespace="", name="b", rules=(SECRETS,))],
         bound("", "ClusterRole", "a", user),
         bound("", "ClusterRole", "b", group),
     )  # fmt: skip
@@ -235,7 +238,13 @@ def test_minor_of_a_client_go(version: str, minor: str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"#!/bin/sh\n", b"\x7fELF", elf(b"no build information here"), elf(inline("go1", ""))[:99]],
+    [
+        b"",
+        b"#!/bin/sh\n",
+        b"\x7fELF",
+        elf(b"no build information here"),
+        elf(inline("go1", ""))[:99],
+    ],
 )
 def test_what_is_not_go_is_said_to_be_so(data: bytes) -> None:
     with pytest.raises(gobuild.NotGo):
@@ -248,10 +257,8 @@ def test_a_damaged_file_never_crashes_the_reader(data: st.DataObject) -> None:
     good = bytearray(elf(inline("go1.25.1", MODULES), pad=64))
     for _ in range(data.draw(st.integers(1, 8))):
         good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(gobuild.NotGo):
         pull(bytes(good))
-    except gobuild.NotGo:
-        pass
 
 
 # -- Corefile --------------------------------------------------------------------------------
