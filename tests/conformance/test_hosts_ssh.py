@@ -226,3 +226,11 @@ async def test_facts_of_a_host(
     assert (await reader.read(H1)).etcd_data not in ("", first)
     if made:
         assert [c.subject for c in host.certificates] == ["CN=etcd-a"]
+    (tmp_path / "etcd.crt").unlink(missing_ok=True)
+    await hosts.claim("h1", 7)
+    again = await reader.read(H1, host)
+    assert again.epoch == 7, "what changes is read again"
+    assert again.certificates == host.certificates, "what lasts is kept, and its file not looked at"
+    assert again.disk_free == host.disk_free
+    rebooted = msgspec.structs.replace(host, boot_id="another")
+    assert (await reader.read(H1, rebooted)).certificates == (), "a new boot is read as a whole"

@@ -20,12 +20,16 @@ from pawl.core.plan import Plan, Step
 from pawl.engine.effects import Effects
 from pawl.engine.record import Record
 from pawl.engine.tools import Tools
+from pawl.ports.observer import EVERYTHING, Part
 
 Why = Callable[[ClusterState], str]
 """A predicate over fresh facts: "" when it holds, else the reason for waiting."""
 
-POLL = 0.25
-"""Seconds between two looks at something that takes seconds."""
+POLL = 0.1
+"""Seconds between two looks at something that takes seconds. A look itself takes 50-500 ms, by the
+parts that it reads, and is what bounds the load on the cluster."""
+HOSTS: frozenset[Part] = frozenset()
+"""Parts of a look at nothing but the named hosts."""
 
 
 class Late(StepFailed):
@@ -76,9 +80,9 @@ class Context:
     def now(self) -> float:
         return self.tools.clock.now()
 
-    async def look(self, *hosts: str) -> ClusterState:
-        """Read etcd, API servers, the balancer and these hosts with their nodes again."""
-        self.state = await self.tools.observer.refresh(self.state, *hosts)
+    async def look(self, *hosts: str, parts: frozenset[Part] = EVERYTHING) -> ClusterState:
+        """Read `parts` and these hosts again; the rest stays as it was read before."""
+        self.state = await self.tools.observer.refresh(self.state, *hosts, parts=parts)
         return self.state
 
     async def look_everywhere(self) -> ClusterState:
@@ -115,16 +119,18 @@ class Context:
         every: float = POLL,
         stop: Why | None = None,
         safe: bool = False,
+        parts: frozenset[Part] = EVERYTHING,
     ) -> ClusterState:
         """Look until `why` answers "" `times` in a row; `Late` with its last reason after
         `seconds`. `stop` ends the wait early with its reason (a crash loop needs no deadline).
-        `safe`: the run may be stopped while this wait lasts."""
+        `safe`: the run may be stopped while this wait lasts. `parts`: all that `why` and `stop`
+        look at, beside the hosts."""
         deadline = self.now() + seconds
         good = 0
         while True:
             if safe:
                 self.safe_point()
-            state = await self.look(*hosts)
+            state = await self.look(*hosts, parts=parts)
             reason = why(state)
             good = 0 if reason else good + 1
             if good >= times:

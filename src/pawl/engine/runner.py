@@ -24,14 +24,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from pawl.core import invariants
-from pawl.core.actions import (
-    AddControlPlane,
-    AddNode,
-    ReplaceEtcdMachine,
-    RetireControlPlane,
-    RetireNode,
-    StageBinaries,
-)
+from pawl.core.actions import StageBinaries
 from pawl.core.config import PolicyConfig
 from pawl.core.decide import Done, Halt, Start, Wait, decide, finished
 from pawl.core.errors import (
@@ -64,20 +57,16 @@ UPLOADS = 3
 """Binaries laid ready at once: an upload is bound by this machine's cores, and too many of them
 starve the readings that every decision needs."""
 TICK = 1.0
-"""Seconds between two looks while a step runs or something is waited for."""
+"""Seconds between two looks while something is waited for."""
+TICK_BUSY = 5.0
+"""The same while a step runs, which looks for itself: only its end lets others start."""
 FRESH = 1.0
 """Seconds for which a reading serves the start of several steps at once; each looks for itself."""
 FULL_EVERY = 30.0
 """Seconds for which a full reading serves; in between only what matters to a start is re-read."""
-
-REBUILDING = (
-    ReplaceEtcdMachine,
-    AddControlPlane,
-    RetireControlPlane,
-    AddNode,
-    RetireNode,
-)
-"""After these the list of machines is another, which only a full reading tells."""
+FULL_AT_LEAST_EVERY = 120.0
+"""The same between two steps. A full reading is made while a step runs, where nobody waits for it;
+between steps it is only made when that did not happen for so long."""
 
 
 @dataclass
@@ -210,7 +199,7 @@ class Runner:
 
     async def _rest(self, answer: object) -> None:
         """Until a step ends, or it is time to look again."""
-        seconds = TICK
+        seconds = TICK_BUSY if self._live.steps else TICK
         if isinstance(answer, Wait) and answer.until is not None:
             seconds = min(TICK, max(0.1, answer.until - self._tools.clock.now()))
         with anyio.move_on_after(seconds):
@@ -264,12 +253,17 @@ class Runner:
     async def _next_state(self, state: ClusterState) -> ClusterState:
         """A full reading now and then; else what the steps touch, which is quicker by far."""
         age = self._tools.clock.now() - self._full_at
-        if not 0 <= age < FULL_EVERY or not state.complete:
+        serves = FULL_EVERY if self._live.steps else FULL_AT_LEAST_EVERY
+        if not 0 <= age < serves or not state.complete:
             return await self._observe_fully()
-        self._touched |= {h for s in self._live.steps.values() for h in hosts_of(s)}
-        state = await self._tools.observer.refresh(state, *sorted(self._touched))
+        touched = self._touched | self._at_work()
+        self._touched = self._at_work()
+        state = await self._tools.observer.refresh(state, *sorted(touched))
         self._read_at = self._tools.clock.now()
         return state
+
+    def _at_work(self) -> set[str]:
+        return {h for s in self._live.steps.values() for h in hosts_of(s)}
 
     # -- steps -------------------------------------------------------------------------------------
 
@@ -302,8 +296,6 @@ class Runner:
         except PawlError as error:
             self._live.fatal = error  # Fenced, or the journal is lost
         finally:
-            if isinstance(step.action, REBUILDING):
-                self._full_at = float("-inf")
             self._touched |= set(hosts_of(step))
             self._live.steps.pop(step.id, None)
             self._live.over.set()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pawl.core.model import ClusterState
+
+Part = Literal["machines", "etcd", "api", "nodes", "balancer"]
+"""What a refresh may read beside the hosts that it is given by name."""
+EVERYTHING: frozenset[Part] = frozenset({"machines", "etcd", "api", "nodes", "balancer"})
 
 
 class Observer(Protocol):
@@ -15,9 +19,13 @@ class Observer(Protocol):
         """
         ...
 
-    async def refresh(self, state: ClusterState, *hosts: str) -> ClusterState:
-        """`state` with etcd, API servers, balancer and the named hosts and their nodes read again.
+    async def refresh(
+        self, state: ClusterState, *hosts: str, parts: frozenset[Part] = EVERYTHING
+    ) -> ClusterState:
+        """`state` with `parts` and the named hosts read again; all else stays as it was.
 
-        Cheaper than `observe` for waits inside one step.
+        Cheaper than `observe`: no pods, budgets, workloads, webhooks, certificates or disks. A
+        wait inside a step names only the parts that it looks at, so that waiting costs neither
+        the cluster nor the run.
         """
         ...

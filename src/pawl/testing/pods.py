@@ -159,10 +159,13 @@ class SimPods:
         if deployment is not None and deployment.minimum is not None:
             counts = pod.ready_at <= self.world.now
             if counts and self.serving(deployment) - 1 < deployment.minimum:
+                budget = f"{deployment.name}-budget"
                 return (
                     False,
-                    "Cannot evict pod as it would violate the pod's disruption budget.",
-                    f"{deployment.name}-budget",
+                    # The words of the API server's cause, which are what a person gets to see.
+                    f"The disruption budget {budget} needs {deployment.minimum} healthy pods and "
+                    f"has {self.serving(deployment)} currently",
+                    budget,
                 )
         pod.ends_at = self.world.now + POD_END if pod.name not in self.frozen else float("inf")
         self.world.later(POD_END, lambda: None)

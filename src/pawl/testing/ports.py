@@ -20,6 +20,7 @@ from pawl.ports.etcd import Hash, Snapshot
 from pawl.ports.hosts import StagedFile
 from pawl.ports.kube import Evicted, LeaseHeld, Pod
 from pawl.ports.machines import Image
+from pawl.ports.observer import EVERYTHING, Part
 from pawl.testing.machine import BOOT_SECONDS, SimHost
 from pawl.testing.observe import snapshot
 from pawl.testing.virtual import VirtualClock
@@ -75,7 +76,9 @@ class SimObserver:
         world = await self._operator.turn(OBSERVE)
         return snapshot(world, self._operator.clock.offset)
 
-    async def refresh(self, state: ClusterState, *hosts: str) -> ClusterState:
+    async def refresh(
+        self, state: ClusterState, *hosts: str, parts: frozenset[Part] = EVERYTHING
+    ) -> ClusterState:
         """Reads all of it again: a simulated refresh is never staler than a real one."""
         world = await self._operator.turn(REFRESH)
         return snapshot(world, self._operator.clock.offset)

@@ -1,13 +1,15 @@
 # Everything pawl reads from a host, in one command. Prints "key<TAB>value..." lines; large or
 # odd values as base64. Reads public files only: of a file that also holds a key, the certificate
 # blocks alone. Needs nothing but a POSIX shell, coreutils, sed and systemctl.
-# usage: sh -s -- ROOT EPOCH_FILE DISKS ETCD_DATA COMPONENT UNIT FLAGS_FILE [COMPONENT UNIT FLAGS_FILE]...
+# usage: sh -s -- ROOT EPOCH_FILE DISKS CERTIFICATES ETCD_DATA COMPONENT UNIT FLAGS_FILE [COMPONENT ...]
+# DISKS: paths with a colon between, "" for none. CERTIFICATES: yes, or no to leave them out, which
+# spares the host most of the work.
 LC_ALL=C
 export LC_ALL
 tab='	'
 say() { printf '%s' "$1"; shift; for v in "$@"; do printf '\t%s' "$v"; done; printf '\n'; }
-root=$1 epoch=$2 disks=$3 etcd_data=$4
-shift 4
+root=$1 epoch=$2 disks=$3 certificates=$4 etcd_data=$5
+shift 5
 
 say clock "$(date +%s.%N)"
 say machine-id "$(cat /etc/machine-id 2>/dev/null)"
@@ -57,6 +59,7 @@ while [ $# -ge 3 ]; do
 	done
 	[ -r "$flags" ] || continue
 	say flags "$component" "$(base64 <"$flags" | tr -d '\n')"
+	[ "$certificates" = yes ] || continue
 	# Paths of certificates and kubeconfigs are named by the flags themselves.
 	tr ' "' '\n\n' <"$flags" | tr -d "'" | sed -n "s/^[A-Za-z_]*=--/--/; s/^--\\([a-z-]*\\)=\\(\\/.*\\)/\\1$tab\\2/p" |
 		while IFS=$tab read -r name path; do

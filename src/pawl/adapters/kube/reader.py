@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -23,7 +23,7 @@ from pawl.adapters.kube.objects import (
 from pawl.adapters.kube.port import CORDONED_BY
 from pawl.core.config import HostConfig
 from pawl.core.errors import PawlError
-from pawl.core.model import DisruptionBudget, Node, Taint, Unread, Webhook, Workload
+from pawl.core.model import ClusterState, DisruptionBudget, Node, Taint, Unread, Webhook, Workload
 
 T = TypeVar("T")
 _HOOKS = "/apis/admissionregistration.k8s.io/v1"
@@ -60,23 +60,36 @@ class KubeFacts(msgspec.Struct, frozen=True, kw_only=True):
     unread: tuple[Unread, ...] = ()
 
 
+class _Part(Protocol):
+    async def __call__(self, source: str, work: Awaitable[T], empty: T) -> T: ...
+
+
+def _parts(unread: list[Unread]) -> _Part:
+    """A reading that fails for itself: noted in `unread`, with `empty` in its place."""
+
+    async def part(source: str, work: Awaitable[T], empty: T) -> T:
+        try:
+            return await work
+        except PawlError as error:
+            unread.append(Unread(source=source, why=str(error)))
+            return empty
+
+    return part
+
+
+def _holders(leases: Iterable[LeaseObject]) -> dict[str, str]:
+    return {o.metadata.name: o.spec.holder or "" for o in leases}
+
+
 class KubeReader:
     """Reads through the common endpoint. Each source fails for itself."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
 
-    async def read(self, hosts: Sequence[HostConfig], *, deep: bool = True) -> KubeFacts:
-        """`deep`: workloads and webhooks too, which a wait inside one step does not need."""
+    async def read(self, hosts: Sequence[HostConfig]) -> KubeFacts:
         unread: list[Unread] = []
-
-        async def part(source: str, work: Awaitable[T], empty: T) -> T:
-            try:
-                return await work
-            except PawlError as error:
-                unread.append(Unread(source=source, why=str(error)))
-                return empty
-
+        part = _parts(unread)
         every = self._client.every
         none: list[WorkloadObject] = []
         sets: list[list[WorkloadObject]]
@@ -93,25 +106,39 @@ class KubeReader:
             ),
             part("leases in kube-system", every(f"{_LEASES}/kube-system/leases", LeaseObject), []),
         )
-        workloads: tuple[Workload, ...] = ()
-        webhooks: tuple[Webhook, ...] = ()
-        if deep:
-            sets = await asyncio.gather(
-                *(part(kind, every(f"{_APPS}/{path}", WorkloadObject), none) for kind, path in SETS)
-            )
-            configured = await asyncio.gather(
-                *(part(kind, every(f"{_HOOKS}/{kind}", HookConfiguration), hooks) for kind in HOOKS)
-            )
-            kinds = (kind for kind, _ in SETS)
-            workloads = _workloads(dict(zip(kinds, sets, strict=True)), pods)
-            closing = [c for cs in configured for c in cs]
-            webhooks = await part("webhook backends", self._webhooks(closing), ())
+        sets = await asyncio.gather(
+            *(part(kind, every(f"{_APPS}/{path}", WorkloadObject), none) for kind, path in SETS)
+        )
+        configured = await asyncio.gather(
+            *(part(kind, every(f"{_HOOKS}/{kind}", HookConfiguration), hooks) for kind in HOOKS)
+        )
+        kinds = (kind for kind, _ in SETS)
+        held = Counter(p.node for p in pods if not p.finished)
+        closing = [c for cs in configured for c in cs]
         return KubeFacts(
-            nodes=_nodes(nodes, beats, pods, hosts),
+            nodes=_nodes(nodes, beats, held, hosts),
             budgets=_budgets(budgets, pods),
-            workloads=workloads,
-            webhooks=webhooks,
-            leases={o.metadata.name: o.spec.holder or "" for o in leaders},
+            workloads=_workloads(dict(zip(kinds, sets, strict=True)), pods),
+            webhooks=await part("webhook backends", self._webhooks(closing), ()),
+            leases=_holders(leaders),
+            unread=tuple(unread),
+        )
+
+    async def refresh(self, hosts: Sequence[HostConfig], before: ClusterState) -> KubeFacts:
+        """Nodes and Leases alone: their number is that of the machines, not that of the pods. How
+        many pods a node holds is told as it was before."""
+        unread: list[Unread] = []
+        part = _parts(unread)
+        every = self._client.every
+        nodes, beats, leaders = await asyncio.gather(
+            part("nodes", every("/api/v1/nodes", NodeObject), []),
+            part("node leases", every(f"{_LEASES}/kube-node-lease/leases", LeaseObject), []),
+            part("leases in kube-system", every(f"{_LEASES}/kube-system/leases", LeaseObject), []),
+        )
+        held = {n.name: n.pods for n in before.nodes}
+        return KubeFacts(
+            nodes=_nodes(nodes, beats, held, hosts),
+            leases=_holders(leaders),
             unread=tuple(unread),
         )
 
@@ -187,13 +214,12 @@ def _owner(pod: PodObject) -> tuple[str, str]:
 def _nodes(
     nodes: Iterable[NodeObject],
     beats: Iterable[LeaseObject],
-    pods: Iterable[PodFact],
+    held: Mapping[str, int],
     hosts: Sequence[HostConfig],
 ) -> tuple[Node, ...]:
     by_name = {h.node_name: h.name for h in hosts}
     by_address = {h.address: h.name for h in hosts}
     renewed = {b.metadata.name: b.spec.renewed_at for b in beats}
-    held = Counter(p.node for p in pods if not p.finished)
 
     def host(node: NodeObject) -> str:
         addresses = (a.address for a in node.status.addresses or ())
@@ -220,7 +246,7 @@ def _nodes(
             ),
             unschedulable=n.spec.unschedulable,
             cordoned_by=(n.metadata.annotations or {}).get(CORDONED_BY, ""),
-            pods=held[n.metadata.name],
+            pods=held.get(n.metadata.name, 0),
             volumes_attached=len(n.status.volumes_attached or ()),
             lease_renewed=renewed.get(n.metadata.name),
         )

@@ -14,6 +14,11 @@ from pawl.core.model import Controller, Host
 COMPONENTS = ("kube-controller-manager", "kube-scheduler", "cloud-controller-manager")
 
 
+def leaders_in(controllers: Sequence[Controller]) -> dict[str, str]:
+    """Component -> host of its leader, as an earlier reading found them."""
+    return {c.component: c.host for c in controllers if c.leader}
+
+
 def controllers_of(hosts: Sequence[Host], leases: Mapping[str, str]) -> tuple[Controller, ...]:
     found: list[Controller] = []
     for component in COMPONENTS:

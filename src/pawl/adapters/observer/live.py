@@ -7,7 +7,8 @@ between observations: what is told was read now.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from pawl.adapters.hosts.reader import HostReader
 from pawl.adapters.kube.apiserver import own_url, read_api_server
 from pawl.adapters.kube.client import KubeClient
 from pawl.adapters.kube.reader import KubeFacts, KubeReader
-from pawl.adapters.observer.controllers import controllers_of
+from pawl.adapters.observer.controllers import controllers_of, leaders_in
 from pawl.core.config import Config, HostConfig
 from pawl.core.errors import PawlError
 from pawl.core.model import (
@@ -32,6 +33,7 @@ from pawl.core.model import (
 )
 from pawl.ports.balancer import Balancer
 from pawl.ports.clock import Clock
+from pawl.ports.observer import EVERYTHING, Part
 
 T = TypeVar("T")
 
@@ -88,46 +90,55 @@ class LiveObserver:
             unread=(*notes, *etcd_unread, *kube.unread),
         )
 
-    async def refresh(self, state: ClusterState, *hosts: str) -> ClusterState:
-        """etcd, API servers, balancer, nodes and the named hosts anew; other hosts, workloads and
-        webhooks as they were. What was unread before and is not read again stays unread."""
+    async def refresh(
+        self, state: ClusterState, *hosts: str, parts: frozenset[Part] = EVERYTHING
+    ) -> ClusterState:
+        """The parts and the named hosts anew; what was unread before and is not read again stays
+        unread."""
         taken_at = self._clock.now()
         notes: list[Unread] = []
-        machines = await self._machines(notes)
+        machines = await self._machines(notes) if "machines" in parts else state.machines
         known = self._inventory.all()
         names = {h.name for h in known}
         wanted = {*hosts, *(n.host for n in state.nodes if n.name in hosts)}
         again = [h for h in known if h.name in wanted or state.host(h.name) is None]
         drained = {b.host for b in state.balancer if b.admin != "ready"}
+        kept = {h.name: h for h in state.hosts}
         read, etcd, apis, kube, balancer = await asyncio.gather(
-            self._read_hosts(again, notes),
-            self._etcd.read(self._inventory.with_role("etcd")),
-            self._api_servers(load=drained, notes=notes),
-            self._kube.read(known, deep=False),
-            self._balance(notes),
+            self._read_hosts(again, notes, kept),
+            self._etcd.read(self._inventory.with_role("etcd"))
+            if "etcd" in parts
+            else _as_was((state.members, ())),
+            self._api_servers(load=drained, notes=notes)
+            if "api" in parts
+            else _as_was(state.api_servers),
+            self._kube.refresh(known, state) if "nodes" in parts else _as_was(None),
+            self._balance(notes) if "balancer" in parts else _as_was(state.balancer),
         )
         fresh = {h.name: h for h in read}
-        kept = {h.name: h for h in state.hosts}
         merged = tuple((fresh.get(h.name) or kept[h.name]) for h in known)
-        still = [
-            u
-            for u in state.unread
-            if u.source.startswith("host ")
-            and u.source.removeprefix("host ") in names - fresh.keys()
-        ]
         members, etcd_unread = etcd
+        nodes, leases, kube_unread = (
+            (kube.nodes, kube.leases, kube.unread)
+            if kube is not None
+            else (state.nodes, leaders_in(state.controllers), ())
+        )
         return msgspec.structs.replace(
             state,
             taken_at=taken_at,
             hosts=merged,
             members=members,
             api_servers=apis,
-            controllers=controllers_of(merged, kube.leases),
-            nodes=_with_hosts(kube.nodes, merged),
+            controllers=controllers_of(merged, leases),
+            nodes=_with_hosts(nodes, merged),
             balancer=balancer,
             machines=machines,
-            budgets=kube.budgets,
-            unread=(*still, *notes, *etcd_unread, *kube.unread),
+            unread=(
+                *(u for u in state.unread if _still_unread(u, parts, names - fresh.keys())),
+                *notes,
+                *etcd_unread,
+                *kube_unread,
+            ),
         )
 
     async def _machines(self, notes: list[Unread]) -> tuple[Machine, ...]:
@@ -139,11 +150,17 @@ class LiveObserver:
         return await self._part("load balancer", self._balancer.members(), (), notes)
 
     async def _read_hosts(
-        self, hosts: Iterable[HostConfig], notes: list[Unread]
+        self,
+        hosts: Iterable[HostConfig],
+        notes: list[Unread],
+        known: Mapping[str, Host] = MappingProxyType({}),
     ) -> tuple[Host, ...]:
+        """`known`: facts of an earlier reading, of which those that last are not read again."""
+
         async def one(host: HostConfig) -> Host:
             silent = Host(name=host.name, address=host.address, roles=host.roles, pool=host.pool)
-            return await self._part(f"host {host.name}", self._hosts.read(host), silent, notes)
+            read = self._hosts.read(host, known.get(host.name))
+            return await self._part(f"host {host.name}", read, silent, notes)
 
         return tuple(await asyncio.gather(*(one(h) for h in hosts)))
 
@@ -172,6 +189,33 @@ class LiveObserver:
         except TimeoutError:
             notes.append(Unread(source=source, why="no answer within its deadline"))
         return empty
+
+
+async def _as_was(value: T) -> T:
+    return value
+
+
+_SOURCES: dict[str, Part] = {
+    "machines": "machines",
+    "etcd": "etcd",
+    "kube-apiserver": "api",
+    "load balancer": "balancer",
+    "nodes": "nodes",
+    "node leases": "nodes",
+    "leases in kube-system": "nodes",
+}
+"""How the names of unread sources begin, and the part that they belong to. What stands under no
+part (pods, budgets, workloads, webhooks) is read by `observe` alone."""
+
+
+def _still_unread(unread: Unread, parts: frozenset[Part], not_read: Collection[str]) -> bool:
+    """Whether what was unread before has not been read again by a refresh of `parts`."""
+    if unread.source.startswith("host "):
+        return unread.source.removeprefix("host ") in not_read
+    for begin, part in _SOURCES.items():
+        if unread.source.startswith(begin):
+            return part not in parts
+    return True
 
 
 def api_urls(config: Config, inventory: Inventory) -> list[str]:

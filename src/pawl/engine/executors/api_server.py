@@ -24,6 +24,7 @@ from pawl.core.version import Minor
 from pawl.engine.context import Context, Late
 from pawl.engine.executors import component
 from pawl.ports.balancer import Balancer
+from pawl.ports.observer import Part
 
 COMPONENT = "kube-apiserver"
 QUIET_TIMES = 2
@@ -33,6 +34,8 @@ SELF = 1
 INFLIGHT_SECONDS = 2.0
 """A drained roll answers within 52 ms; 1 s between drain and stop lost none of 2,250 requests."""
 BALANCER_SECONDS = 30.0
+SERVING: frozenset[Part] = frozenset({"api", "balancer"})
+"""What a look at whether API servers serve, and through the balancer, reads."""
 
 
 async def swap_api_server(action: SwapApiServer, ctx: Context) -> str:
@@ -127,6 +130,7 @@ async def _roll(
                 runs=partial(runs, host, target, emulate),
                 healthy=partial(ready_as, host, target, emulate),
                 healthy_before=partial(ready_as, host, source or target, emulated_before),
+                parts=SERVING,
                 seconds=ctx.timeouts.apiserver_ready,
                 leave=leave,
             ),
@@ -157,7 +161,7 @@ async def leave_balancer(ctx: Context, host: str) -> None:
         ]
         return f"API server {', '.join(out)} does not serve; {host} must stay." if out else ""
 
-    state = await ctx.until(others_serve, host, seconds=60.0, safe=True)
+    state = await ctx.until(others_serve, seconds=60.0, safe=True, parts=SERVING)
     balancer = ctx.tools.balancer
     if balancer is None:
         return
@@ -174,7 +178,7 @@ async def leave_balancer(ctx: Context, host: str) -> None:
             return f"the load balancer does not say whether {host} is out."
         return f"{host} still takes new connections." if mine.admin == "ready" else ""
 
-    await ctx.until(out, host, seconds=BALANCER_SECONDS)
+    await ctx.until(out, seconds=BALANCER_SECONDS, parts=SERVING)
     await _quiet(ctx, host)
 
 
@@ -207,16 +211,20 @@ async def _quiet(ctx: Context, host: str) -> None:
 
     try:
         await ctx.until(
-            settled, host, seconds=ctx.timeouts.lb_drain, times=QUIET_TIMES, every=QUIET_APART
+            settled,
+            seconds=ctx.timeouts.lb_drain,
+            times=QUIET_TIMES,
+            every=QUIET_APART,
+            parts=SERVING,
         )
-        await ctx.until(quiet, host, seconds=INFLIGHT_SECONDS, every=QUIET_APART)
+        await ctx.until(quiet, seconds=INFLIGHT_SECONDS, every=QUIET_APART, parts=SERVING)
     except Late as late:
         ctx.waiting(f"{late} Its kept connections are ended by its own graceful stop.")
 
 
 async def enter_balancer(ctx: Context, host: str) -> None:
     """Into the balancer, confirmed by the balancer's own check."""
-    state = await ctx.look(host)
+    state = await ctx.look(parts=SERVING)
     balancer = ctx.tools.balancer
     if balancer is None:
         return
@@ -236,4 +244,4 @@ async def enter_balancer(ctx: Context, host: str) -> None:
             return f"{host} is not in the balancer yet."
         return f"the balancer's own check does not see {host} yet." if mine.check != "up" else ""
 
-    await ctx.until(up, host, seconds=BALANCER_SECONDS)
+    await ctx.until(up, seconds=BALANCER_SECONDS, parts=SERVING)

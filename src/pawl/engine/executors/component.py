@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pawl.core import flags
 from pawl.core.errors import StepFailed, Temporary, Unreachable
 from pawl.core.model import ClusterState, Host, UnitState
-from pawl.engine.context import Context, Late, Why
+from pawl.engine.context import HOSTS, Context, Late, Why
+from pawl.ports.observer import Part
 
 CRASHES = 2
 """Restarts by systemd that make a crash loop (field notes, state M6)."""
@@ -44,7 +45,8 @@ def always(_: ClusterState) -> str:
 class Swap:
     """`emulate`: the minor for `--emulated-version`, "" for none, None to leave flags alone;
     `emulated_before` the same for the way back. `runs` says whether the live process is the wanted
-    one, None when it cannot be asked. `healthy` is the end state. `closed` says why the old
+    one, None when it cannot be asked. `healthy` is the end state; `parts` is what those two and
+    `closed` look at beside the host. `closed` says why the old
     binary is no way back, "" while it is one. `seconds` is the deadline for healthy."""
 
     host: str
@@ -53,6 +55,7 @@ class Swap:
     target: str
     runs: Callable[[ClusterState], bool | None]
     healthy: Why
+    parts: frozenset[Part]
     seconds: float
     emulate: str | None = None
     emulated_before: str | None = None
@@ -62,7 +65,7 @@ class Swap:
     """The end state of the way back; None: there is no way back."""
 
 
-async def reachable(ctx: Context, host: str) -> Host:
+async def reachable(ctx: Context, host: str, parts: frozenset[Part] = HOSTS) -> Host:
     """The host's facts, once it answers. A host may be rebooting: that takes a while."""
 
     def why(state: ClusterState) -> str:
@@ -71,7 +74,7 @@ async def reachable(ctx: Context, host: str) -> Host:
             return f"host {host} is not known."
         return "" if found.reachable else f"host {host} does not answer over SSH."
 
-    state = await ctx.until(why, host, seconds=ctx.timeouts.machine, every=1.0)
+    state = await ctx.until(why, host, seconds=ctx.timeouts.machine, every=1.0, parts=parts)
     found = state.host(host)
     assert found is not None
     return found
@@ -109,6 +112,7 @@ async def perform(ctx: Context, swap: Swap) -> None:
             seconds=swap.seconds,
             times=3,
             stop=fell(ctx, swap.host, swap.component),
+            parts=swap.parts,
         )
     except Late as late:
         await _go_back(ctx, swap, str(late))
@@ -118,7 +122,7 @@ async def _bring(ctx: Context, swap: Swap) -> None:
     """Until the process was started as wanted. What fails before its stop (a gate, a drain) fails
     the step as it is: then there is nothing to go back from."""
     for _ in range(TURNS):
-        host = await reachable(ctx, swap.host)
+        host = await reachable(ctx, swap.host, swap.parts)
         unit = unit_state(ctx, host, swap.component)
         linked = host.current.get(swap.component) == swap.target
         flagged = _flags_as_wanted(host, swap.component, swap.emulate)
@@ -158,7 +162,7 @@ def _flags_as_wanted(host: Host, component: str, emulate: str | None) -> bool:
 
 async def _go_back(ctx: Context, swap: Swap, what: str) -> None:
     """Old binary, same data. Always raises: the step has failed, whatever state it is left in."""
-    state = await ctx.look(swap.host)
+    state = await ctx.look(swap.host, parts=swap.parts)
     new = f"{swap.component} {swap.target} on {swap.host} did not become healthy: {what}"
     same_binary = swap.healthy_before is None or swap.source in ("", swap.target)
     if same_binary and swap.emulated_before in (None, swap.emulate):
@@ -179,6 +183,7 @@ async def _go_back(ctx: Context, swap: Swap, what: str) -> None:
             seconds=swap.seconds,
             times=3,
             stop=fell(ctx, swap.host, swap.component),
+            parts=swap.parts,
         )
     except (StepFailed, Unreachable) as error:
         raise StepFailed(

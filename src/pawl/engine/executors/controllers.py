@@ -12,7 +12,7 @@ from pawl.core import flags
 from pawl.core.actions import SwapController, SwapKubeProxy
 from pawl.core.errors import StepFailed
 from pawl.core.model import ClusterState, Node
-from pawl.engine.context import Context
+from pawl.engine.context import HOSTS, Context
 from pawl.engine.executors import component
 
 CONTROLLER_SECONDS = 60.0
@@ -49,6 +49,7 @@ async def swap_controller(action: SwapController, ctx: Context) -> str:
             runs=partial(_controller_runs, name, host, action.target),
             healthy=partial(_controller_at, name, host, action.target),
             healthy_before=partial(_controller_at, name, host, action.source),
+            parts=HOSTS,
             seconds=CONTROLLER_SECONDS,
         ),
     )
@@ -87,6 +88,7 @@ async def swap_kube_proxy(action: SwapKubeProxy, ctx: Context) -> str:
             runs=partial(_proxy_runs, host, action.target),
             healthy=partial(_proxy_at, host, action.target),
             healthy_before=partial(_proxy_at, host, action.source),
+            parts=HOSTS,
             seconds=CONTROLLER_SECONDS,
         ),
     )

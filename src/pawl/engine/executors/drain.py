@@ -73,7 +73,7 @@ async def drain(ctx: Context, node: str) -> int:
             else:
                 wait[pod.uid] = min(LAST_RETRY, wait.get(pod.uid, FIRST_RETRY / 2) * 2)
                 next_try[pod.uid] = ctx.now() + wait[pod.uid] * random.uniform(0.8, 1.2)
-                reasons[pod.uid] = _reason(ctx, pod, answer)
+                reasons[pod.uid] = f"pod {pod.namespace}/{pod.name}: {answer.why}"
         left = {p.uid for p in pods}
         told = [why for uid, why in reasons.items() if uid in left]
         if told:
@@ -109,22 +109,6 @@ async def _evict(ctx: Context, pods: list[Pod]) -> list[tuple[Pod, Evicted]]:
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors
     return answers
-
-
-def _reason(ctx: Context, pod: Pod, answer: Evicted) -> str:
-    name = f"pod {pod.namespace}/{pod.name}"
-    found = next(
-        (b for b in ctx.state.budgets if b.namespace == pod.namespace and b.name == answer.budget),
-        None,
-    )
-    if found is not None:
-        return (
-            f"{name}: budget {found.name} needs {found.desired_healthy} healthy pods and has "
-            f"{found.healthy}"
-        )
-    if answer.budget:
-        return f"{name}: budget {answer.budget} does not allow it now"
-    return f"{name}: {answer.why}"
 
 
 def _names(pods: list[Pod]) -> str:

@@ -22,7 +22,7 @@ SNAPSHOTS = "etcd-*.db"
 
 async def move_etcd_leader(action: MoveEtcdLeader, ctx: Context) -> str:
     await etcd_health.leave_leadership(ctx, action.away_from, action.prefer)
-    state = await ctx.look()
+    state = await ctx.look(parts=etcd_health.ETCD)
     if state.leader is None or state.leader.host == action.away_from:
         raise StepFailed(f"etcd member {action.away_from} leads again; try again: pawl resume.")
     return f"{state.leader.host} leads etcd now."
@@ -38,7 +38,7 @@ def backup_directory(ctx: Context) -> Path:
 async def backup_etcd(action: BackupEtcd, ctx: Context) -> str:
     """A snapshot counts as a backup once it was restored and its keys were counted."""
     directory = backup_directory(ctx)
-    host = _source(await ctx.look(action.host), action.host)
+    host = _source(await ctx.look(parts=etcd_health.ETCD), action.host)
     async with ctx.effect("snapshot", host, on_host=False):
         snapshot = await ctx.tools.etcd.snapshot(host, directory)
     async with ctx.effect("restore-proof", host) as epoch:
@@ -91,7 +91,7 @@ async def converge_etcd(action: ConvergeEtcd, ctx: Context) -> str:
         told = sorted({m.cluster_version or "?" for m in state.members})
         return f"etcd's cluster version is {', '.join(told)}, not {action.minor} yet."
 
-    state = await ctx.until(why, seconds=ctx.timeouts.converge, every=0.5)
+    state = await ctx.until(why, seconds=ctx.timeouts.converge, every=0.5, parts=etcd_health.ETCD)
     for member in state.members:
         etcd_health.same_member(ctx, member.host, state)
     alarms = sorted({a for m in state.members for a in m.alarms})
@@ -111,17 +111,17 @@ async def enable_etcd_downgrade(action: EnableEtcdDowngrade, ctx: Context) -> st
         told = sorted({m.storage_version or "?" for m in state.members})
         return f"etcd's storage version is {', '.join(told)}, not {action.minor} yet."
 
-    state = await ctx.look()
+    state = await ctx.look(parts=etcd_health.ETCD)
     if not any(m.downgrade_target for m in state.members):
         await ctx.tools.etcd.downgrade("validate", action.minor)
         async with ctx.effect("enable-downgrade", action.minor, on_host=False):
             await ctx.tools.etcd.downgrade("enable", action.minor)
-    await ctx.until(why, seconds=ctx.timeouts.converge, every=0.5)
+    await ctx.until(why, seconds=ctx.timeouts.converge, every=0.5, parts=etcd_health.ETCD)
     return f"every storage version is {action.minor}: the older binary may start."
 
 
 async def cancel_etcd_downgrade(action: CancelEtcdDowngrade, ctx: Context) -> str:
-    state = await ctx.look()
+    state = await ctx.look(parts=etcd_health.ETCD)
     if any(m.downgrade_target for m in state.members):
         async with ctx.effect("cancel-downgrade", "etcd", on_host=False):
             await ctx.tools.etcd.downgrade("cancel")
@@ -130,5 +130,5 @@ async def cancel_etcd_downgrade(action: CancelEtcdDowngrade, ctx: Context) -> st
         pinned = [m.name for m in now.members if m.downgrade_target]
         return f"etcd member {', '.join(pinned)} still reports a downgrade." if pinned else ""
 
-    await ctx.until(why, seconds=ctx.timeouts.converge, every=0.5)
+    await ctx.until(why, seconds=ctx.timeouts.converge, every=0.5, parts=etcd_health.ETCD)
     return "the downgrade is cancelled."

@@ -10,12 +10,15 @@ from pawl.core import quorum
 from pawl.core.errors import StepFailed, Temporary, Unclassifiable, Unreachable
 from pawl.core.model import ClusterState, EtcdMember
 from pawl.engine.context import Context, Late
+from pawl.ports.observer import Part
 
 GATE_APART = 2.0
 GATE_SECONDS = 60.0
 MOVE_SECONDS = 5.0
 TRANSFER_LAG = 100
 CAUGHT_UP_LAG = 100
+ETCD: frozenset[Part] = frozenset({"etcd"})
+"""What a look at etcd's own state reads."""
 
 
 def lag(member: EtcdMember, state: ClusterState) -> int:
@@ -39,9 +42,11 @@ async def before_stop(ctx: Context, host: str, prefer: tuple[str, ...] = ()) -> 
         return ""
 
     while True:
-        await ctx.until(why, host, seconds=GATE_SECONDS, times=2, every=GATE_APART, safe=True)
+        await ctx.until(
+            why, host, seconds=GATE_SECONDS, times=2, every=GATE_APART, safe=True, parts=ETCD
+        )
         await leave_leadership(ctx, host, prefer)
-        state = await ctx.look(host)
+        state = await ctx.look(host, parts=ETCD)
         member = state.member(host)
         if not why(state) and not (member and member.leader and len(state.voters) > 1):
             return
@@ -55,7 +60,7 @@ async def leave_leadership(ctx: Context, host: str, prefer: tuple[str, ...] = ()
     """
     tried: list[str] = []
     for _ in range(2):
-        state = await ctx.look(host)
+        state = await ctx.look(host, parts=ETCD)
         leader = state.leader
         if leader is None or leader.host != host or len(state.voters) == 1:
             return
@@ -79,7 +84,7 @@ async def leave_leadership(ctx: Context, host: str, prefer: tuple[str, ...] = ()
             return "" if now.leader.host != host else f"etcd member {host} still leads."
 
         try:
-            await ctx.until(moved, host, seconds=MOVE_SECONDS)
+            await ctx.until(moved, seconds=MOVE_SECONDS, parts=ETCD)
             return
         except Late:
             continue
@@ -128,7 +133,7 @@ async def caught_up(ctx: Context, host: str) -> None:
         behind = lag(member, state)
         return "" if behind < CAUGHT_UP_LAG else f"etcd member {host} is {behind} entries behind."
 
-    state = await ctx.until(why, host, seconds=ctx.timeouts.member_caught_up)
+    state = await ctx.until(why, seconds=ctx.timeouts.member_caught_up, parts=ETCD)
     same_member(ctx, host, state)
     await equal_hashes(ctx)
 

@@ -60,6 +60,7 @@ async def swap_etcd_member(action: SwapEtcdMember, ctx: Context) -> str:
             runs=partial(runs, host, action.target),
             healthy=partial(healthy_at, host, action.target),
             healthy_before=partial(healthy_at, host, action.source),
+            parts=etcd_health.ETCD,
             seconds=ctx.timeouts.member_healthy,
             leave=leave,
             closed=partial(old_binary_refused, host, action.source),

@@ -72,7 +72,8 @@ async def point_of_no_return(action: PointOfNoReturn, ctx: Context) -> str:
 
 async def soak(action: Soak, ctx: Context) -> str:
     """Watch. The time counts from the start of this attempt: what nobody watched is no soak."""
-    state = await ctx.look()
+    hosts = tuple(h.name for h in ctx.state.hosts)
+    state = await ctx.look(*hosts)
     before = _regressions(state, state)
     if before:
         raise StepFailed(f"the soak cannot begin: {before[0]}")
@@ -81,7 +82,7 @@ async def soak(action: Soak, ctx: Context) -> str:
         ctx.safe_point()
         ctx.waiting(_progress(action, ctx.now() - began))
         await ctx.sleep(min(LOOK_EVERY if not bad else 1.0, left))
-        found = _regressions(await ctx.look(), baseline)
+        found = _regressions(await ctx.look(*hosts), baseline)
         bad = bad + 1 if found else 0
         if bad >= CONFIRM:
             raise StepFailed(
@@ -116,6 +117,8 @@ def _regressions(state: ClusterState, baseline: ClusterState) -> list[str]:
             found.append(f"node {node.name} is no longer Ready.")
     for host in state.hosts:
         before = baseline.host(host.name)
+        if before is not None and before.reachable and not host.reachable:
+            found.append(f"host {host.name} does not answer over SSH.")
         for unit in host.units:
             old = before.unit(unit.name) if before else None
             if old is not None and host.reachable and unit.restarts > old.restarts:

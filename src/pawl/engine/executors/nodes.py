@@ -17,10 +17,13 @@ from pawl.engine.executors import component
 from pawl.engine.executors.drain import drain
 from pawl.engine.executors.etcd_replace import claim, provider
 from pawl.ports.machines import Image
+from pawl.ports.observer import Part
 
 LEASE_FRESH = 40.0
 """Seconds; the kubelet renews its Lease every 10 s, and is called lost after 40 s."""
 DETACH_SECONDS = 300.0
+NODES: frozenset[Part] = frozenset({"nodes"})
+"""What a look at node objects and their Leases reads."""
 
 
 def node_at(name: str, version: str, state: ClusterState) -> str:
@@ -49,7 +52,7 @@ def host_of(node: Node | None, name: str) -> str:
 
 async def swap_node(action: SwapNode, ctx: Context) -> str:
     name = action.node
-    state = await ctx.look(name)
+    state = await ctx.look(name, parts=NODES)
     node = state.node(name)
     if node is None:
         raise StepFailed(f"node {name} is gone from the cluster: make a new plan.")
@@ -70,6 +73,7 @@ async def swap_node(action: SwapNode, ctx: Context) -> str:
                 runs=partial(_kubelet_runs, name, action.target),
                 healthy=partial(node_at, name, action.target),
                 healthy_before=partial(node_at, name, action.source),
+                parts=NODES,
                 seconds=ctx.timeouts.node_ready,
             ),
         )
@@ -98,7 +102,7 @@ async def _empty(ctx: Context, name: str) -> int:
 
 
 async def cordon(ctx: Context, name: str) -> None:
-    node = (await ctx.look(name)).node(name)
+    node = (await ctx.look(parts=NODES)).node(name)
     if node is not None and node.unschedulable:
         return  # ours from before, or somebody else's: closed to new pods either way
     async with ctx.effect("cordon", name, on_host=False):
@@ -106,7 +110,7 @@ async def cordon(ctx: Context, name: str) -> None:
 
 
 async def give_back(ctx: Context, name: str) -> None:
-    node = (await ctx.look(name)).node(name)
+    node = (await ctx.look(parts=NODES)).node(name)
     if node is not None and marks.ours(node):
         async with ctx.effect("uncordon", name, on_host=False):
             await ctx.tools.kube.uncordon(name, node.cordoned_by)
@@ -121,15 +125,15 @@ async def add_node(action: AddNode, ctx: Context) -> str:
     await claim(ctx, action.machine)
     await ctx.until(
         partial(node_at, action.machine, action.target),
-        action.machine,
         seconds=ctx.timeouts.node_ready,
         times=2,
+        parts=NODES,
     )
     return f"node {action.machine} is Ready at {action.target}."
 
 
 async def close_nodes(action: CloseNodes, ctx: Context) -> str:
-    state = await ctx.look(*action.nodes)
+    state = await ctx.look(parts=NODES)
     for name in action.nodes:
         node = state.node(name)
         if node is not None and not marks.closed(node):
@@ -141,7 +145,7 @@ async def close_nodes(action: CloseNodes, ctx: Context) -> str:
 async def retire_node(action: RetireNode, ctx: Context) -> str:
     name = action.node
     machines = provider(ctx)
-    node = (await ctx.look(name)).node(name)
+    node = (await ctx.look(parts=NODES)).node(name)
     host = host_of(node, name)
     moved = 0
     if node is not None:
