@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from pawl.core import render
+from pawl.core import predict, render
 from pawl.core.model import Workload
 from pawl.core.plan import Target
 from pawl.core.planner import plan
@@ -47,9 +47,22 @@ def test_the_text_holds_every_step_finding_gate_and_the_digest() -> None:
 
 
 def test_steps_that_run_together_count_once() -> None:
-    stages = [s for s in PLAN.steps if "/stage/" in s.id]
-    saved = PLAN.seconds - render.wall_seconds(PLAN)
-    assert saved >= stages[0].seconds * (len(stages) / 2)
+    when = predict.schedule(PLAN.steps)
+    uploads = [when[s.id] for s in PLAN.steps if "/stage/" in s.id]
+    at_once = [sum(b <= begin < e for b, e in uploads) for begin, _ in uploads]
+    assert max(at_once) == predict.UPLOADS
+    alone = sum(s.seconds for s in PLAN.steps)
+    spared = sum(e - b for b, e in uploads) - predict.busy_seconds(uploads)
+    assert predict.wall_seconds(PLAN.steps) <= alone - spared + 0.001
+
+
+def test_what_is_done_and_what_was_spent_shortens_what_is_left() -> None:
+    first, second = PLAN.steps[0], PLAN.steps[1]
+    whole = predict.wall_seconds(PLAN.steps)
+    left = predict.schedule(PLAN.steps, done={first.id}, spent={second.id: second.seconds / 2})
+    assert first.id not in left
+    assert left[second.id] == (0.0, second.seconds / 2)
+    assert max(end for _, end in left.values()) < whole
 
 
 def test_the_table_has_a_line_for_each_step() -> None:

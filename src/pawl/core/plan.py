@@ -98,10 +98,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = ()
     digest: str = ""
 
-    @property
-    def seconds(self) -> float:
-        return sum(s.seconds for s in self.steps)
-
     def step(self, step_id: str) -> Step:
         for s in self.steps:
             if s.id == step_id:

@@ -7,12 +7,16 @@ and `learned` makes the same mapping out of a run's journal, so the next plan kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from statistics import median
 
-from pawl.core.actions import AnyAction, Soak
+from pawl.core.actions import AnyAction, Soak, StageBinaries
 from pawl.core.events import AnyEvent, StepDone, StepStarted
-from pawl.core.plan import Plan
+from pawl.core.plan import Plan, Step
+
+UPLOADS = 3
+"""Binaries laid ready at once: an upload is bound by this machine's cores, and too many of them
+starve the readings that every decision needs."""
 
 SECONDS: dict[str, float] = {
     "preflight": 2.0,  # one observation of everything
@@ -53,6 +57,43 @@ def seconds(action: AnyAction, overrides: Mapping[str, float] | None = None) -> 
         return action.seconds
     kind = kind_of(action)
     return (overrides or {}).get(kind, SECONDS[kind])
+
+
+def schedule(
+    steps: Iterable[Step],
+    done: Collection[str] = (),
+    spent: Mapping[str, float] | None = None,
+) -> dict[str, tuple[float, float]]:
+    """(begin, end) of each step that is left, in seconds from now, as the runner would do them:
+    whatever `after` lets run together does, of uploads `UPLOADS` at once. `spent` is how long a
+    step has been running already."""
+    free = [0.0] * UPLOADS
+    found: dict[str, tuple[float, float]] = {}
+    for step in steps:
+        if step.id in done:
+            continue
+        begin = max((found[a][1] for a in step.after if a in found), default=0.0)
+        takes = max(0.0, step.seconds - (spent or {}).get(step.id, 0.0))
+        if isinstance(step.action, StageBinaries):
+            lane = min(range(UPLOADS), key=free.__getitem__)
+            begin = max(begin, free[lane])
+            free[lane] = begin + takes
+        found[step.id] = (begin, begin + takes)
+    return found
+
+
+def wall_seconds(steps: Iterable[Step], done: Collection[str] = ()) -> float:
+    """The predicted length of a run of these steps."""
+    return max((end for _, end in schedule(steps, done).values()), default=0.0)
+
+
+def busy_seconds(intervals: Iterable[tuple[float, float]]) -> float:
+    """The time in which at least one of the intervals lasts."""
+    total, last = 0.0, float("-inf")
+    for begin, end in sorted(intervals):
+        total += max(0.0, end - max(begin, last))
+        last = max(last, end)
+    return total
 
 
 def learned(plan: Plan, events: Iterable[AnyEvent]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pawl.core import predict
 from pawl.core.actions import PointOfNoReturn, StageBinaries
 from pawl.core.findings import Finding
 from pawl.core.knowledge.rows import key
@@ -52,19 +53,10 @@ def what(plan: Plan) -> str:
     return ", ".join(parts) or "nothing asked for"
 
 
-def wall_seconds(plan: Plan) -> float:
-    """The predicted length of the run: steps that may run together count once."""
-    ends: dict[str, float] = {}
-    for step in plan.steps:
-        begin = max((ends.get(a, 0.0) for a in step.after), default=0.0)
-        ends[step.id] = begin + step.seconds
-    return max(ends.values(), default=0.0)
-
-
 def summary(plan: Plan) -> list[str]:
     """What it does, how long it takes, who must approve what."""
     soaks = sum(s.seconds for s in plan.steps if s.action.__class__.__name__ == "Soak")
-    wall = wall_seconds(plan)
+    wall = predict.wall_seconds(plan.steps)
     lines = [
         f"Plan {plan.digest[:12]} for {plan.cluster}: {what(plan)}",
         f"{len(plan.steps)} steps, about {duration(wall)}"
@@ -167,9 +159,9 @@ def text(plan: Plan) -> str:
         lines += ["", f"Asked whether they take what is in use: {', '.join(plan.asked)}"]
     for left in plan.left_out:
         lines += ["", f"Not looked at: {left.what} ({left.why})"]
-    number, shown = 0, {"exit": ""}
+    number, shown, when = 0, {"exit": ""}, predict.schedule(plan.steps)
     for phase, steps in _in_phases(plan.steps).items():
-        total = duration(sum(s.seconds for s in steps))
+        total = duration(predict.busy_seconds(when[s.id] for s in steps))
         lines += ["", f"{PHASES[phase]}  ({len(steps)} steps, {total})"]
         shown = {"exit": shown["exit"]}
         staged: list[StageBinaries] = []

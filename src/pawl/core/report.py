@@ -29,6 +29,7 @@ from pawl.core.events import (
 from pawl.core.evidence_summary import Measured
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan
+from pawl.core.predict import busy_seconds, schedule
 from pawl.core.report_figures import Figure, figures_of
 from pawl.core.report_inventory import InventoryRow, compare
 
@@ -178,7 +179,7 @@ def build(plan: Plan, events: Sequence[AnyEvent], measured: Measured | None) -> 
         resumed=sum(isinstance(e, RunStarted) and e.resumed for e in events),
         verdict=_verdict(outcome, why, figures, measured),
         figures=figures,
-        phases=_phases(steps),
+        phases=_phases(plan, steps),
         steps=steps,
         approvals=tuple(
             ApprovalRow(at=e.at, name=e.name, by=e.by) for e in events if isinstance(e, Approved)
@@ -271,25 +272,23 @@ def _tag(action: actions.AnyAction) -> str:
     return str(msgspec.to_builtins(action)["do"])
 
 
-def _phases(steps: Sequence[StepRow]) -> tuple[PhaseRow, ...]:
+def _phases(plan: Plan, steps: Sequence[StepRow]) -> tuple[PhaseRow, ...]:
     """Actual is the time in which at least one step of the phase ran, so that parallel steps
     count once; waits for a person are taken out."""
+    foreseen = schedule(plan.steps, {s.id for s in steps if s.state == "was so already"})
     names = list(dict.fromkeys(s.phase for s in steps))
     rows = []
     for name in names:
         own = [s for s in steps if s.phase == name]
         ran = sorted((s.start, s.end) for s in own if s.start is not None and s.end is not None)
-        busy, last = 0.0, 0.0
-        for a, b in ran:
-            busy += max(0.0, b - max(a, last))
-            last = max(last, b)
+        busy = busy_seconds(ran)
         waited = sum(s.waited for s in own)
         whole = all(s.state in ("done", "was so already") for s in own)
         rows.append(
             PhaseRow(
                 name=name,
                 steps=len(own),
-                predicted=sum(s.predicted for s in own if s.state != "was so already"),
+                predicted=busy_seconds(foreseen[s.id] for s in own if s.id in foreseen),
                 actual=max(0.0, busy - waited) if whole and ran else None,
                 waited=waited,
                 start=ran[0][0] if ran else None,

@@ -40,6 +40,7 @@ from pawl.core.events import RunEnded, RunStarted, StepDone, StepStarted
 from pawl.core.events import StepFailed as StepFailedEvent
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Step
+from pawl.core.predict import UPLOADS
 from pawl.core.progress import RunView
 from pawl.engine import giveback
 from pawl.engine.context import Context, Interrupted
@@ -53,9 +54,6 @@ from pawl.ports.lock import LocalLock, LockNote
 LOOK_AGAIN = 6
 """Times that a step is looked at again after a lost answer, before that counts as a failure."""
 UNREACHABLE_DELAY = 2.0
-UPLOADS = 3
-"""Binaries laid ready at once: an upload is bound by this machine's cores, and too many of them
-starve the readings that every decision needs."""
 TICK = 1.0
 """Seconds between two looks while something is waited for."""
 TICK_BUSY = 5.0

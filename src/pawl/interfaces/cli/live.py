@@ -35,6 +35,7 @@ from pawl.core.events import (
     Waiting,
 )
 from pawl.core.plan import Plan
+from pawl.core.predict import schedule
 from pawl.engine.record import Narrator
 
 AROUND = 4
@@ -65,7 +66,7 @@ class Remaining:
     """The time that is left by the plan's predictions, corrected by how this run has gone."""
 
     def __init__(self, plan: Plan, done: set[str]) -> None:
-        self._seconds = {s.id: s.seconds for s in plan.steps}
+        self._steps = plan.steps
         self.done = done
         self._began: dict[str, float] = {}
 
@@ -77,12 +78,8 @@ class Remaining:
                 self.done.add(event.step)
 
     def seconds(self, now: float) -> float:
-        left = 0.0
-        for step, predicted in self._seconds.items():
-            if step not in self.done:
-                spent = now - self._began[step] if step in self._began else 0.0
-                left += max(0.0, predicted - spent)
-        return left
+        spent = {step: now - began for step, began in self._began.items()}
+        return max((end for _, end in schedule(self._steps, self.done, spent).values()), default=0)
 
 
 class JsonLines(Narrator):
