@@ -78,6 +78,20 @@ class KubeClient:
     ) -> T:
         return self._decode(path, await self._request("GET", path, base=base, params=params), kind)
 
+    async def raw(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        accept: str = "application/json",
+        base: str = "",
+    ) -> bytes:
+        """The body as it is, for who decodes it by himself."""
+        response = await self._request(
+            "GET", path, base=base, params=params, headers={"Accept": accept}
+        )
+        return response.content
+
     async def text(self, path: str, base: str) -> tuple[int, str]:
         """Status and body, whatever the status (for /readyz, which says 500 with its reasons)."""
         response = await self._send("GET", f"{base}{path}", None, None, {})
