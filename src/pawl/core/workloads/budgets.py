@@ -97,7 +97,7 @@ def reach(budget: Budget, pods: Iterable[Pod], controllers: Mapping[str, Control
     best = 0 if cause or expected <= 0 else max(0, possible - desired)
     if live and best == 0 and not cause:
         cause = "all"
-        why = f"it asks for {desired} healthy pods of {possible} ({asked(budget)})."
+        why = f"it asks for {desired} of {possible} pods to be healthy ({asked(budget)})."
     if live and budget.sync_failed and not cause:
         best, cause = 0, "no scale"
         why = f"the disruption controller cannot work it out: {budget.sync_failed}."

@@ -22,7 +22,7 @@ from pawl.core.workloads.facts import Controller, Pod, Shape, Workloads
 from pawl.core.workloads.methods import Decision, Surroundings, decide, missing_in_restart
 from pawl.core.workloads.moves import Move, MovePlan, Wave, WorkloadPlan
 from pawl.core.workloads.obstacles import Obstacle, order
-from pawl.core.workloads.order import Place, arrange
+from pawl.core.workloads.order import arrange
 from pawl.core.workloads.pace import WATCH, Bound, Job, Pace, lower_bound, schedule
 from pawl.core.workloads.placement import DAEMON_TOLERATIONS, Refusal, Simulation, admits
 from pawl.core.workloads.scenario import Scenario
@@ -276,23 +276,20 @@ class _Planner:
         waves = []
         known = {n.name for n in self.facts.nodes}
         for i, (a, b) in enumerate(self.scenario.waves()):
-            jobs, going = [], {}
-            attaches: Counter[str] = Counter()
-            for key, place in self.places.items():
-                d = self.decisions[key]
-                own = [
-                    p
-                    for p in self._ordered(key)
-                    if self.wave_of[p.node] == i and d.method not in STILL and p.key in placed
-                ]
-                if not own:
-                    continue
-                going[key] = own
-                for p in own:
-                    attaches[placed[p.key]] += len(p.claims)
-                jobs.append(self._job(key, place, d, len(own), self.providers[key]))
+            going = {
+                key: own
+                for key, pods in self.waves[i].items()
+                if self.decisions[key].method not in STILL
+                and (own := [p for p in pods if p.key in placed])
+            }
+            attaches = Counter(
+                placed[p.key] for own in going.values() for p in own for _ in p.claims
+            )
+            before: dict[str, frozenset[str]] = {}
+            jobs = [self._job(key, len(own), self._before(key, going, before))
+                    for key, own in going.items()]  # fmt: skip
             played = schedule(jobs, self.pace, clients)
-            bound: Bound = lower_bound(jobs, self.pace, clients, +attaches)
+            bound: Bound = lower_bound(jobs, self.pace, clients, attaches)
             for j in jobs:
                 starts = sorted(played.starts[j.workload])
                 for p, start in zip(going[j.workload], starts, strict=True):
@@ -328,19 +325,35 @@ class _Planner:
         self.moves.sort(key=lambda m: (m.wave, m.start, m.tier, m.workload, m.pod))
         return tuple(waves)
 
-    def _job(
-        self, key: str, place: Place, d: Decision, moves: int, providers: Sequence[str]
-    ) -> Job:
+    def _before(
+        self, key: str, going: Mapping[str, object], known: dict[str, frozenset[str]]
+    ) -> frozenset[str]:
+        """The workloads of this wave that `key` waits for, through others that do not move in it.
+        Iterative, because chains may be long."""
+        work = [key]
+        while work:
+            top = work[-1]
+            through = [a for a in self.places[top].after if a not in going and a not in known]
+            if through:
+                work += through
+                continue
+            work.pop()
+            known[top] = frozenset(
+                w for a in self.places[top].after for w in ((a,) if a in going else known[a])
+            )
+        return known[key]
+
+    def _job(self, key: str, moves: int, after: frozenset[str]) -> Job:
         images = self.controllers[key].shape.images
         registry = images[0].partition("/")[0] if images else ""
         return Job(
             workload=key,
-            rank=place.rank,
+            rank=self.places[key].rank,
             moves=moves,
-            at_once=d.at_once,
+            at_once=self.decisions[key].at_once,
             seconds=self._seconds(key),
-            after=place.after,
-            providers=tuple(sorted(providers)),
+            after=tuple(sorted(after)),
+            providers=tuple(sorted(self.providers[key])),
             registry=registry if "." in registry or ":" in registry else "docker.io",
         )
 
