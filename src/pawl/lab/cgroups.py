@@ -15,6 +15,9 @@ import time
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+PERIOD_US = 20_000
+"""Length of a scheduling period in microseconds: short, so that a machine which has used its share
+is not away for long."""
 
 
 def hierarchies(mounts: Path = Path("/proc/self/mountinfo")) -> list[Path]:
@@ -37,6 +40,17 @@ def _inherit_cpuset(group: Path) -> None:
             here.write_text((group.parent / name).read_text())
 
 
+def _one_cpu(group: Path) -> None:
+    """A machine has one CPU, as a small VM has. Without the bound a machine that boots, or an API
+    server that starts, takes every core of this host, and its neighbours, which would have cores
+    of their own, seem to stall."""
+    if (group / "cpu.cfs_quota_us").exists():
+        (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+        (group / "cpu.cfs_quota_us").write_text(str(PERIOD_US))
+    elif (group / "cpu.max").exists():
+        (group / "cpu.max").write_text(f"{PERIOD_US} {PERIOD_US}")
+
+
 def create(lab: str, machine: str) -> list[Path]:
     """Make the machine's group in each hierarchy; returns their `cgroup.procs` files."""
     files = []
@@ -46,6 +60,7 @@ def create(lab: str, machine: str) -> list[Path]:
             group = group / part
             group.mkdir(exist_ok=True)
             _inherit_cpuset(group)
+        _one_cpu(group)
         files.append(group / "cgroup.procs")
     return files
 

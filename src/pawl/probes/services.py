@@ -106,7 +106,8 @@ class ServiceLane:
                     tries += 1
                     where = f"{host}:{port}"
                     try:
-                        status = await self._get(host, port, path)
+                        last = tries == len(targets)
+                        status = await self._get(host, port, path, last=last)
                         error = "" if status == 200 else f"status {status}"
                         break
                     except (DialFailed, NotProcessed) as failure:
@@ -131,9 +132,10 @@ class ServiceLane:
             )
         )
 
-    async def _get(self, host: str, port: int, path: str) -> int:
+    async def _get(self, host: str, port: int, path: str, *, last: bool) -> int:
+        """`last`: there is no other address to turn to, so the dial may take the whole deadline."""
         try:
-            async with asyncio.timeout(DIAL_SECONDS):
+            async with asyncio.timeout(None if last else DIAL_SECONDS):
                 connection = await Http1Connection.open(host, port, None)
         except TimeoutError as error:
             raise DialFailed("no connection within 0.5 s") from error
