@@ -1,15 +1,14 @@
 """Real etcd, kube-apiserver and HAProxy on loopback, for the prober's own tests and drain studies.
 
-Binaries come from $PAWL_TEST_BINARIES (a directory with etcd-X/bin and k8s-X/bin); without it the
-tests that need them are skipped. Everything lives in one directory and ends with `Rig.close`.
+Binaries come from the artefact cache. Everything lives in one directory and ends with `Rig.close`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime
 import ipaddress
-import os
 import socket
 import subprocess
 import time
@@ -21,6 +20,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from pawl.adapters.artifacts.factory import artifact_store
 
 ETCD_ADDRESSES = tuple(f"127.0.1.{i + 1}" for i in range(7))
 DAY = datetime.timedelta(days=1)
@@ -86,7 +87,6 @@ class Rig:
     """`members` etcd members and `servers` API servers behind one HAProxy."""
 
     directory: Path
-    binaries: Path
     etcd: str = "3.5.33"
     kubernetes: str = "1.36.0"
     members: int = 3
@@ -152,8 +152,7 @@ class Rig:
         for side in ("", "peer-"):
             names = ("cert-file", "key-file", "trusted-ca-file")
             flags += [f"--{side}{n}={f}" for n, f in zip(names, files, strict=True)]
-        binary = self.binaries / f"etcd-{version or self.etcd}/bin/etcd"
-        self.spawn(f"etcd-{i}", [str(binary), *flags])
+        self.spawn(f"etcd-{i}", [str(binary("etcd", version or self.etcd)), *flags])
 
     def start_api(self, i: int, version: str = "") -> None:
         pki = self.pki.directory
@@ -178,8 +177,8 @@ class Rig:
             "-v=1",
             *self.api_flags,
         ]
-        binary = self.binaries / f"k8s-{version or self.kubernetes}/bin/kube-apiserver"
-        self.spawn(f"api-{i}", [str(binary), *flags])
+        program = binary("kube-apiserver", version or self.kubernetes)
+        self.spawn(f"api-{i}", [str(program), *flags])
 
     def wait_ready(self, i: int, timeout: float = 90) -> None:
         """`/readyz` says ok at the server's own address."""
@@ -282,8 +281,7 @@ def wait_for_port(port: int, host: str = "127.0.0.1", timeout: float = 30) -> No
             time.sleep(0.05)
 
 
-def binaries() -> Path | None:
-    """Where the real programs lie, or None."""
-    given = os.environ.get("PAWL_TEST_BINARIES")
-    path = Path(given) if given else None
-    return path if path and path.is_dir() else None
+def binary(component: str, version: str) -> Path:
+    """The real program, fetched into the cache when it is not there."""
+    artifact = asyncio.run(artifact_store().resolver.fetch(component, version))
+    return next(f.path for f in artifact.files if f.name == component)

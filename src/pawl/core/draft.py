@@ -31,6 +31,8 @@ class Draft:
     releases: Mapping[Minor, Version]
     steps: list[Step] = field(default_factory=list)
     frontier: tuple[str, ...] = ()
+    before_soak: tuple[str, ...] | None = None
+    """The frontier before etcd's soak: what may be done meanwhile waits for this alone."""
     problems: list[str] = field(default_factory=list)
     exit: Exit = NO_EXIT
 

@@ -112,7 +112,13 @@ def _hosts(state: ClusterState) -> list[ApiServer]:
 
 
 def _stage(draft: Draft, target: Version) -> None:
+    """Binaries are laid ready while etcd soaks, if it does and runs on hosts of its own, which no
+    upload disturbs: nobody waits for them then."""
     begin, staged = draft.frontier, []
+    lay = begin
+    stacked = {m.host for m in draft.state.members} & {a.host for a in draft.state.api_servers}
+    if draft.before_soak is not None and not stacked:
+        lay, draft.before_soak = draft.before_soak, None
     for server in sorted(draft.state.api_servers, key=lambda a: a.host):
         beside = sorted(c.component for c in draft.state.controllers if c.host == server.host)
         wanted = ("kube-apiserver", *beside)
@@ -131,11 +137,11 @@ def _stage(draft: Draft, target: Version) -> None:
                 StageBinaries(host=server.host, component=component, version=str(target)),
                 why="The binaries lie ready, and have accepted the flags in use, before anything "
                 "stops.",
-                after=begin,
+                after=lay,
             ):
                 staged.append(step)
     if staged:
-        draft.frontier = tuple(staged)
+        draft.frontier = tuple(staged) if lay == begin else (*begin, *staged)
 
 
 def _direct_gate(draft: Draft, target: Version, old: Minor) -> None:

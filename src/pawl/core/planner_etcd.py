@@ -233,6 +233,7 @@ def _crosses(state: ClusterState, target: Version) -> bool:
 def _gate(draft: Draft, last: EtcdMember, target: Version, *, single: bool) -> None:
     base = f"etcd/{target}"
     if not single:
+        draft.before_soak = draft.frontier
         draft.add(
             f"{base}/soak",
             "etcd",

@@ -25,7 +25,7 @@ from pawl.ports.observer import EVERYTHING, Part
 Why = Callable[[ClusterState], str]
 """A predicate over fresh facts: "" when it holds, else the reason for waiting."""
 
-POLL = 0.1
+POLL = 0.2
 """Seconds between two looks at something that takes seconds. A look itself takes 50-500 ms, by the
 parts that it reads, and is what bounds the load on the cluster."""
 HOSTS: frozenset[Part] = frozenset()

@@ -19,6 +19,9 @@ PERIOD_US = 20_000
 """Length of a scheduling period in microseconds: short, so that a machine which has used its share
 is not away for long."""
 
+MACHINES = 10
+"""Machines of an ordinary lab."""
+
 
 def hierarchies(mounts: Path = Path("/proc/self/mountinfo")) -> list[Path]:
     """Mount points of every cgroup hierarchy, v1 and v2."""
@@ -38,6 +41,14 @@ def _inherit_cpuset(group: Path) -> None:
         here = group / name
         if here.exists() and not here.read_text().strip():
             here.write_text((group.parent / name).read_text())
+
+
+def _weigh(group: Path) -> None:
+    """All machines of a lab together weigh like `MACHINES` processes of this host, not like one."""
+    if (group / "cpu.shares").exists():
+        (group / "cpu.shares").write_text(str(1024 * MACHINES))
+    elif (group / "cpu.weight").exists():
+        (group / "cpu.weight").write_text(str(100 * MACHINES))
 
 
 def _one_cpu(group: Path) -> None:
@@ -60,6 +71,8 @@ def create(lab: str, machine: str) -> list[Path]:
             group = group / part
             group.mkdir(exist_ok=True)
             _inherit_cpuset(group)
+            if part != machine:
+                _weigh(group)
         _one_cpu(group)
         files.append(group / "cgroup.procs")
     return files

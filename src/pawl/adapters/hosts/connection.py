@@ -113,7 +113,9 @@ class Connections:
         """As `run`, with the local times before sending and at the first byte of the answer."""
         async with self.use(name, timeout) as connection:
             before = clock()
-            process = await connection.create_process(shlex.join(argv), encoding="utf-8")
+            process = await connection.create_process(
+                shlex.join(argv), encoding="utf-8", errors="replace"
+            )
             process.stdin.write(stdin)
             process.stdin.write_eof()
             first = await process.stdout.readline()

@@ -1,6 +1,6 @@
-# Everything pawl reads from a host, in one command. Prints "key<TAB>value..." lines; large or
-# odd values as base64. Reads public files only: of a file that also holds a key, the certificate
-# blocks alone. Needs nothing but a POSIX shell, coreutils, sed and systemctl.
+# Everything pawl reads from a host, in one command. Prints "key<TAB>value..." lines; certificates as
+# base64. Builtins wherever there is one: a wait reads this many times, and a fork costs a host 1 ms. Reads public files only: of a file that also holds a key, the certificate
+# blocks alone. Needs nothing but a POSIX shell, coreutils, sed, find and systemctl.
 # usage: sh -s -- ROOT EPOCH_FILE DISKS CERTIFICATES ETCD_DATA COMPONENT UNIT FLAGS_FILE [COMPONENT ...]
 # DISKS: paths with a colon between, "" for none. CERTIFICATES: yes, or no to leave them out, which
 # spares the host most of the work.
@@ -11,15 +11,22 @@ say() { printf '%s' "$1"; shift; for v in "$@"; do printf '\t%s' "$v"; done; pri
 root=$1 epoch=$2 disks=$3 certificates=$4 etcd_data=$5
 shift 5
 
+first_line() { # KEY FILE DEFAULT
+	line=$3
+	[ -r "$2" ] && read -r line <"$2"
+	say "$1" "$line"
+}
+
 say clock "$(date +%s.%N)"
-say machine-id "$(cat /etc/machine-id 2>/dev/null)"
-say boot-id "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
-say kernel "$(uname -r)"
-case $(stat -fc %T /sys/fs/cgroup 2>/dev/null) in
-cgroup2fs) say cgroup 2 ;;
-tmpfs) say cgroup 1 ;;
-esac
-say epoch "$(cat -- "$epoch" 2>/dev/null || echo 0)"
+first_line machine-id /etc/machine-id ''
+first_line boot-id /proc/sys/kernel/random/boot_id ''
+first_line kernel /proc/sys/kernel/osrelease ''
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+	say cgroup 2
+elif [ -d /sys/fs/cgroup/memory ]; then
+	say cgroup 1
+fi
+first_line epoch "$epoch" 0
 old_ifs=$IFS
 IFS=:
 for disk in $disks; do
@@ -43,14 +50,14 @@ kubeconfig() { # PATH
 		while read -r data; do say certificate "$1" "$data"; done
 }
 
-units=''
+units='' links=''
 while [ $# -ge 3 ]; do
 	component=$1 unit=$2 flags=$3
 	shift 3
 	units="$units $unit"
 	# Inode and birth of the member's data: the same for as long as it is the same disk.
 	[ "$component" = etcd ] && say etcd-data "$(stat -c %i.%W -- "$etcd_data/member" 2>/dev/null)"
-	[ -L "$root/$component/current" ] && say current "$component" "$(readlink -- "$root/$component/current")"
+	[ -L "$root/$component/current" ] && links="$links $root/$component/current"
 	for version in "$root/$component"/*/; do
 		[ -d "$version" ] || continue
 		version=${version%/}
@@ -58,7 +65,10 @@ while [ $# -ge 3 ]; do
 		[ "$version" = current ] || say staged "$component" "$version"
 	done
 	[ -r "$flags" ] || continue
-	say flags "$component" "$(base64 <"$flags" | tr -d '\n')"
+	say flags "$component" ''
+	while IFS= read -r line || [ -n "$line" ]; do
+		say flags "$component" "$line"
+	done <"$flags"
 	[ "$certificates" = yes ] || continue
 	# Paths of certificates and kubeconfigs are named by the flags themselves.
 	tr ' "' '\n\n' <"$flags" | tr -d "'" | sed -n "s/^[A-Za-z_]*=--/--/; s/^--\\([a-z-]*\\)=\\(\\/.*\\)/\\1$tab\\2/p" |
@@ -82,6 +92,8 @@ while [ $# -ge 3 ]; do
 		done
 done
 
+# shellcheck disable=SC2086
+[ -z "$links" ] || find $links -maxdepth 0 -type l -printf 'current\t%h\t%l\n'
 [ -n "$units" ] || {
 	say end
 	exit 0

@@ -105,7 +105,7 @@ def parse(host: HostConfig, out: str, layout: LayoutConfig, before: float, after
     current: dict[str, str] = {}
     running: dict[str, str] = {}
     staged: dict[str, tuple[str, ...]] = {}
-    flags: dict[str, tuple[str, ...]] = {}
+    files: dict[str, list[str]] = {}
     disk_free: dict[str, int] = {}
     units: list[UnitState] = []
     certificates: dict[tuple[str, str], Certificate] = {}
@@ -114,13 +114,12 @@ def parse(host: HostConfig, out: str, layout: LayoutConfig, before: float, after
     for line in out.splitlines():
         key, *values = line.split("\t")
         match key, values:
-            case "current", [component, version]:
-                current[component] = version
+            case "current", [directory, version]:
+                current[posixpath.basename(directory)] = version
             case "staged", [component, version]:
                 staged[component] = (*staged.get(component, ()), version)
-            case "flags", [component, data]:
-                text = base64.b64decode(data).decode("utf-8", "replace")
-                flags[component] = flagsfile.parse(text, layout.flags_variable)
+            case "flags", [component, *text]:
+                files.setdefault(component, []).append("\t".join(text))
             case "disk", [path, free] if free.isdigit():
                 disk_free[path] = int(free)
             case "unit", [name, active, restarts, since, executable]:
@@ -155,7 +154,10 @@ def parse(host: HostConfig, out: str, layout: LayoutConfig, before: float, after
         current=current,
         running=running,
         staged={c: tuple(sorted(v)) for c, v in staged.items()},
-        flags=flags,
+        flags={
+            component: flagsfile.parse("\n".join(lines), layout.flags_variable)
+            for component, lines in files.items()
+        },
         units=tuple(units),
         disk_free=disk_free,
         etcd_data=single.get("etcd-data"),
