@@ -122,8 +122,8 @@ def pod(number: int) -> dict[str, object]:
 
 
 def serve(directory: Path, pods: int, ready: multiprocessing.Queue[int]) -> None:
-    """HTTP/1.1 with keep-alive; bodies are made before the clock starts."""
-    bodies: dict[int, bytes] = {}
+    """Bodies are made before the clock starts."""
+    bodies: dict[str, bytes] = {}
     for start in range(0, pods, PAGE):
         more = str(start + PAGE) if start + PAGE < pods else ""
         page = {
@@ -132,7 +132,17 @@ def serve(directory: Path, pods: int, ready: multiprocessing.Queue[int]) -> None
             "metadata": {"continue": more, "resourceVersion": "1"},
             "items": [pod(n) for n in range(start, min(start + PAGE, pods))],
         }
-        bodies[start] = json.dumps(page, separators=(",", ":")).encode()
+        key = f"/api/v1/pods#{start}" if start else "/api/v1/pods"
+        bodies[key] = json.dumps(page, separators=(",", ":")).encode()
+    ready.put(sum(map(len, bodies.values())))
+    serve_bodies(directory, bodies, ready)
+
+
+def serve_bodies(
+    directory: Path, bodies: dict[str, bytes], ready: multiprocessing.Queue[int]
+) -> None:
+    """HTTP/1.1 with keep-alive over TLS: a body by its path, or by "path#continue"; an empty list
+    for any other. Puts the port into `ready`."""
     empty = b'{"kind":"List","apiVersion":"v1","metadata":{},"items":[]}'
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -140,12 +150,9 @@ def serve(directory: Path, pods: int, ready: multiprocessing.Queue[int]) -> None
             target = line.split()[1].decode()
             while (await reader.readline()).strip():
                 pass
-            body = empty
-            if target.startswith("/api/v1/pods"):
-                query = dict(
-                    p.split("=", 1) for p in target.partition("?")[2].split("&") if "=" in p
-                )
-                body = bodies[int(query.get("continue") or 0)]
+            path, _, query = target.partition("?")
+            token = dict(p.split("=", 1) for p in query.split("&") if "=" in p).get("continue", "")
+            body = bodies.get(f"{path}#{token}" if token else path, empty)
             head = (
                 f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
             )
@@ -157,7 +164,6 @@ def serve(directory: Path, pods: int, ready: multiprocessing.Queue[int]) -> None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(directory / "crt.pem", directory / "key.pem")
         server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
-        ready.put(sum(map(len, bodies.values())))
         ready.put(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -228,7 +234,7 @@ def main() -> int:
             server.join()
 
 
-def report(directory: Path, given: argparse.Namespace, size: int, url: str) -> int:
+def kubeconfig_of(directory: Path, url: str) -> Path:
     kubeconfig = directory / "kubeconfig"
     kubeconfig.write_text(
         yaml.safe_dump(
@@ -248,6 +254,11 @@ def report(directory: Path, given: argparse.Namespace, size: int, url: str) -> i
             }
         )
     )
+    return kubeconfig
+
+
+def report(directory: Path, given: argparse.Namespace, size: int, url: str) -> int:
+    kubeconfig = kubeconfig_of(directory, url)
     print(f"{given.pods} pods, {size / 1e6:.0f} MB of JSON over TLS, median of {given.rolls}\n")
     print("| way | seconds | CPU seconds, import included | peak MB |\n| --- | --- | --- | --- |")
     good = True

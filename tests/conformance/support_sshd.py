@@ -28,7 +28,7 @@ def keygen(path: Path) -> None:
 
 
 @contextmanager
-def sshd(directory: Path) -> Iterator[SshConfig]:
+def sshd(directory: Path, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Iterator[SshConfig]:
     """Run sshd as this user until the context is left; yields how to log in."""
     port = free_port()
     keygen(directory / "host")
@@ -36,9 +36,11 @@ def sshd(directory: Path) -> Iterator[SshConfig]:
     shutil.copy(directory / "client.pub", directory / "authorized")
     (directory / "authorized").chmod(0o600)
     host_key = (directory / "host.pub").read_text().strip()
-    (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+    known = "".join(f"[{address}]:{port} {host_key}\n" for address in addresses)
+    (directory / "known_hosts").write_text(known)
+    listen = "".join(f"ListenAddress {address}\n" for address in addresses)
     (directory / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host\n"
+        f"Port {port}\n{listen}HostKey {directory}/host\n"
         f"AuthorizedKeysFile {directory}/authorized\nPidFile none\nStrictModes no\n"
         "PasswordAuthentication no\nUsePAM no\nPermitRootLogin yes\n"
         # bash would read the home's .bashrc for each command when it thinks it is the first shell.

@@ -242,9 +242,68 @@ async def test_eviction_by_uid_and_the_budget_that_says_no(client: KubeClient, n
     assert said.why
     (read,) = (await KubeReader(client).read(())).budgets
     assert read.selected == ("default/web-1",)
+    assert not read.observed  # no controller runs here
     await client.send("DELETE", f"{path}/web", None, Anything)
     assert (await kube.evict(found)).ok
     assert (await kube.evict(found)).ok
+
+
+def hook(name: str, resource: str, group: str = "", **more: object) -> dict[str, object]:
+    return {
+        "name": f"{name}.example.com",
+        "clientConfig": {"service": {"namespace": "hooks", "name": "guard"}},
+        "rules": [
+            {
+                "apiGroups": [group],
+                "apiVersions": ["*"],
+                "resources": [resource],
+                "operations": ["CREATE"],
+            }
+        ],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "namespaceSelector": {"matchLabels": {"guarded": "yes"}},
+        **more,
+    }
+
+
+async def test_webhooks_that_could_hold_up_a_drain(client: KubeClient) -> None:
+    """Which fail closed, on which nodes, over what, and whether over their own namespace."""
+    labels = {"guarded": "yes"}
+    named = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["hooks"]}
+    await client.send(
+        "POST", "/api/v1/namespaces", {"metadata": {"name": "hooks", "labels": labels}}, Anything
+    )
+    endpoints = {
+        "addressType": "IPv4",
+        "metadata": {"name": "guard-1", "labels": {"kubernetes.io/service-name": "guard"}},
+        "endpoints": [{"addresses": ["198.18.0.5"], "nodeName": "n1"}],
+    }
+    slices = "/apis/discovery.k8s.io/v1/namespaces/hooks/endpointslices"
+    await client.send("POST", slices, endpoints, Anything)
+    hooks = [
+        hook("pods", "pods"),
+        hook("subresources", "pods/*"),
+        hook("all", "*", "*"),
+        hook("exempt", "pods", namespaceSelector={"matchExpressions": [named]}),
+        hook("widgets", "widgets", "example.com"),
+        hook("open", "pods", failurePolicy="Ignore"),
+    ]
+    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    await client.send("POST", path, {"metadata": {"name": "g"}, "webhooks": hooks}, Anything)
+    try:
+        facts = await KubeReader(client).read(())
+    finally:
+        await client.send("DELETE", f"{path}/g", None, Anything)
+    found = {w.name.split("/")[1].split(".")[0]: w for w in facts.webhooks}
+    assert found.keys() == {"pods", "subresources", "all", "exempt", "widgets"}
+    assert found["pods"].nodes == ("n1",)
+    assert found["pods"].holds == ("pods",)
+    assert found["subresources"].holds == ("pods/binding", "pods/eviction")
+    assert {"pods", "leases", "replicasets"} <= set(found["all"].holds)
+    assert found["widgets"].holds == ()
+    assert found["pods"].own_namespace
+    assert not found["exempt"].own_namespace
 
 
 async def test_the_lease_counts_epochs_and_fences(client: KubeClient) -> None:

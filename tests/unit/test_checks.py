@@ -26,6 +26,7 @@ from pawl.core.model import (
 )
 from pawl.core.plan import Target
 from pawl.core.planner import plan
+from pawl.core.scan.rules import CODES as SCAN_CODES
 from pawl.testing.clusters import TAKEN_AT, cluster, config
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +118,15 @@ def budget(**changes: object) -> DisruptionBudget:
         "selected": ("shop/web-1",),
     }
     return DisruptionBudget(**{**whole, **changes})  # type: ignore[arg-type]
+
+
+def unseen(**changes: object) -> DisruptionBudget:
+    """A budget over two pods that its controller has not computed yet."""
+    pods = ("default/web-1", "default/web-2")
+    return budget(observed=False, expected=0, desired_healthy=0, selected=pods, **changes)
+
+
+HOOK = Webhook(name="w", service="a/b", nodes=("worker-1",))
 
 
 def workload(desired: int, ready: int) -> Workload:
@@ -226,10 +236,15 @@ CASES: list[tuple[str, Severity, Callable[[], ClusterState], Target]] = [
     ("N007", W, sized(workers=1), GOAL),
     ("W001", B, of(budgets=(budget(max_unavailable="0", allowed=0),)), GOAL),
     ("W001", B, of(budgets=(budget(desired_healthy=3, allowed=0),)), GOAL),
+    ("W001", B, of(budgets=(unseen(min_available="2"),)), GOAL),
+    ("W001", B, of(budgets=(unseen(min_available="100%"),)), GOAL),
+    ("W001", B, of(budgets=(budget(sync_failed="no controller", allowed=0, expected=0),)), GOAL),
     ("W002", B, of(budgets=(budget(), budget(name="other"))), GOAL),
     ("W003", B, of(workloads=(workload(3, 2),)), GOAL),
     ("W004", B, of(webhooks=(Webhook(name="w", service="a/b", nodes=("worker-1",)),)), GOAL),
     ("W004", B, of(webhooks=(Webhook(name="w", service="a/b"),)), Target(etcd="3.6.14")),
+    ("W004", W, of(webhooks=(replace(HOOK, holds=()),)), GOAL),
+    ("W004", W, of(webhooks=(replace(HOOK, own_namespace=False),)), GOAL),
     ("W005", W, of(workloads=(workload(1, 1),)), GOAL),
     ("W006", W, of(budgets=(budget(allowed=0, healthy=2),)), GOAL),
 ]
@@ -272,7 +287,7 @@ def test_every_code_is_proven_here() -> None:
 def test_every_code_is_documented_with_its_meaning() -> None:
     page = (ROOT / "docs" / "findings.md").read_text()
     sections = set(re.findall(r"^### (PAWL-\w+)", page, re.MULTILINE))
-    assert sections == set(CODES)
+    assert sections == set(CODES) | set(SCAN_CODES.values())
     for code, meaning in CODES.items():
         assert f"### {code}: {meaning}" in page
 

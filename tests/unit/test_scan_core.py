@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pawl.core.findings import Severity
 from pawl.core.knowledge.store import shipped
@@ -22,9 +25,11 @@ from pawl.core.scan.facts import (
     DefinitionVersion,
     Hook,
     HookRule,
+    Judged,
     Missed,
     Release,
     Requested,
+    Running,
     ScanFact,
     Seen,
     Served,
@@ -118,6 +123,11 @@ KUBECTL = "kubectl-client-side-apply"
             cronjob(wrote("argo", LIVE, "2025-01-01T00:00:00Z"), applied=GONE),
             [(W, "stale")],
             id="nor for last-applied",
+        ),
+        pytest.param(
+            cronjob(wrote("velero", LIVE, applied=True), applied=GONE),
+            [(W, "stale")],
+            id="a restore copied it",
         ),
         pytest.param(
             cronjob(wrote("kube-controller-manager", GONE, subresource="status")),
@@ -315,6 +325,16 @@ def test_a_release_is_proven_and_its_hooks_are_not_built_by_an_upgrade() -> None
     assert found(*SERVED, release(hooks=(LINTED,))) == [("api-removed", W, "proven")]
 
 
+def test_what_was_gone_before_is_not_this_upgrades() -> None:
+    volume = LintFinding(
+        rule="volume-removed", severity=B, path="live/PersistentVolume/x", line=3, api_version="v1",
+        kind="PersistentVolume", name="x", message="gone", minor="1.25",
+    )  # fmt: skip
+    fact = Judged(findings=(volume,))
+    assert found(Running(minor="1.24"), fact) == [("volume-removed", B, "proven")]
+    assert found(Running(minor="1.25"), fact) == [("volume-removed", W, "stale")]
+
+
 def crd(*versions: DefinitionVersion, **more: object) -> Definition:
     return Definition(name="widgets.example.com", kind="Widget", versions=versions, **more)  # type: ignore[arg-type]
 
@@ -402,3 +422,49 @@ def test_every_rule_has_a_code() -> None:
     assert CODES.keys() == RULES.keys()
     assert OWN_RULES.keys() <= CODES.keys()
     assert len(set(CODES.values())) == len(CODES)
+
+
+def test_every_rule_and_code_is_documented() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    page, findings_page = (docs / "scan.md").read_text(), (docs / "findings.md").read_text()
+    assert [r for r in OWN_RULES if f"`{r}`" not in page] == []
+    assert [c for c in CODES.values() if f"### {c}:" not in findings_page] == []
+
+
+# -- whatever the metadata says --------------------------------------------------------------------
+
+MANAGERS = st.sampled_from(["ci", "argo", KUBECTL, "kube-controller-manager"])
+TIMES = st.sampled_from(["2023-01-01T00:00:00Z", OLD, "2025-01-01T00:00:00Z", ""])
+WRITES = st.lists(
+    st.builds(wrote, MANAGERS, st.sampled_from([GONE, LIVE]), TIMES, applied=st.booleans()),
+    max_size=5,
+)
+
+
+@given(WRITES, st.sampled_from(["", GONE, LIVE]))
+def test_what_a_grade_means_holds_for_any_object(writes: list[Write], applied: str) -> None:
+    seen = cronjob(*writes, applied=applied)
+    findings = collected(*SERVED, seen).findings()
+    others = [w for w in writes if w.manager != "kube-controller-manager"]
+    assert len(findings) <= 1
+    for f in findings:
+        assert (f.severity is B) == (f.grade != "stale")
+        assert f.evidence
+    likely = [
+        w
+        for w in others
+        if w.api_version == GONE
+        and not any(
+            o.manager == w.manager and o.api_version == LIVE and o.time > w.time for o in writes
+        )
+    ]
+    assert any(f.grade == "likely" for f in findings) == bool(likely)
+    if applied != GONE and not likely:
+        assert findings == ()
+    # the order in which the API lists the entries means nothing
+    again = collected(*SERVED, cronjob(*reversed(writes), applied=applied)).findings()
+    assert [f.grade for f in again] == [f.grade for f in findings]
+    # every manager moving on clears everything
+    moved = [wrote(w.manager, LIVE, "2026-01-01T00:00:00Z", applied=w.applied) for w in writes]
+    after = collected(*SERVED, cronjob(*writes, *moved, applied=applied)).findings()
+    assert all(f.grade == "stale" for f in after)

@@ -203,6 +203,10 @@ class DisruptionBudget(Fact, frozen=True, kw_only=True):
     min_available: str = ""
     selected: tuple[str, ...] = ()
     """Pods ("namespace/name") that it selects."""
+    sync_failed: str = ""
+    """Why its controller cannot compute it (condition DisruptionAllowed, reason SyncFailed)."""
+    observed: bool = True
+    """Whether the controller has computed the numbers at all."""
 
 
 class Workload(Fact, frozen=True, kw_only=True):
@@ -217,11 +221,18 @@ class Workload(Fact, frozen=True, kw_only=True):
 
 
 class Webhook(Fact, frozen=True, kw_only=True):
-    """An admission webhook that fails closed, and the nodes its backend's ready pods run on."""
+    """An admission webhook that fails closed, and the nodes its backend's ready pods run on.
+
+    `holds` are resources that it matches and that moving a pod needs ("pods", "leases");
+    `own_namespace`: it matches its backend's own namespace, so that its pods cannot come back
+    without it.
+    """
 
     name: str
     service: str
     nodes: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ("pods",)
+    own_namespace: bool = True
 
 
 class ClusterState(Fact, frozen=True, kw_only=True):

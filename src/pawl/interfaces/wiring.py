@@ -8,7 +8,7 @@ SSH connection. Leaving the context closes what was opened.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +20,16 @@ from pawl.adapters.etcd import EtcdReader
 from pawl.adapters.etcd.gateway import Gateway
 from pawl.adapters.etcd.port import GatewayEtcd
 from pawl.adapters.hosts import Connections, HostReader, Inventory, SshHosts
-from pawl.adapters.kube import ApiKube, ApiLease, KubeClient
+from pawl.adapters.kube import ApiKube, ApiLease, KubeClient, KubeReader
+from pawl.adapters.kube.apiserver import own_url
+from pawl.adapters.kube.objects import VersionInfo
 from pawl.adapters.observer import LiveObserver
 from pawl.adapters.observer.live import api_urls
 from pawl.adapters.store import FileLock, SqliteJournal
-from pawl.core.config import Config
-from pawl.core.errors import ConfigError, PawlError
-from pawl.core.workloads.facts import Workloads
+from pawl.core.config import ApiConfig, Config, EtcdConfig, SshConfig
+from pawl.core.errors import ConfigError
+from pawl.core.model import ApiServer, ClusterState
+from pawl.core.scan.lens import Lens
 from pawl.ports.artifacts import Artifacts
 from pawl.ports.clock import Clock
 from pawl.ports.etcd import Etcd
@@ -35,9 +38,12 @@ from pawl.ports.kube import Kube, Lease
 from pawl.ports.lock import LocalLock
 from pawl.ports.machines import Machines
 from pawl.ports.observer import Observer
+from pawl.ports.scan import ScanSource
 
 CONFIG_VARIABLE = "PAWL_CONFIG"
 DEFAULT_CONFIG = Path("pawl.yaml")
+SCAN_SECONDS = 30.0
+"""Deadline of one request of a scan: a page of a long list takes its time on a busy API server."""
 
 
 def find_config(given: Path | None) -> Path:
@@ -145,25 +151,6 @@ class Session:
         self._stack.push_async_callback(client.aclose)
         return client
 
-    async def workloads(self, *, connections: bool) -> Workloads:
-        """All facts of the workloads; `connections` of the hosts that are nodes too, over SSH."""
-        from pawl.adapters.hosts.connections_seen import read_connections
-        from pawl.adapters.kube.workloads import gather_workloads
-
-        gatherer = await gather_workloads(self._kube_client, self.clock.now())
-        if connections:
-            known = set(gatherer.node_names)
-            await self.inventory.refresh()
-            hosts = [(h.name, h.node_name) for h in self.inventory.all()]
-            wanted = [h for h in hosts if h[1] in known]
-            seconds = 4 * self.config.policy.timeouts.read
-            for node, seen in await read_connections(self._connections, wanted, seconds):
-                if isinstance(seen, PawlError):
-                    gatherer.unread(f"connections on {node}", str(seen))
-                else:
-                    gatherer.connections(node, seen)
-        return gatherer.facts()
-
     @cached_property
     def kube(self) -> Kube:
         return ApiKube(self._kube_client)
@@ -204,6 +191,91 @@ class Session:
             balancer=self.balancer,
             clock=self.clock,
         )
+
+    async def observe(self) -> ClusterState:
+        return await self.observer.observe()
+
+    def scan_source(
+        self, lens: Lens, state: ClusterState, files: Sequence[Path] = (), days: float = 7.0
+    ) -> ScanSource:
+        """What `pawl scan` reads of this cluster; `state` tells where the audit logs are."""
+        from pawl.adapters.scan import LiveScan, Server
+        from pawl.adapters.scan.audit import of_flags
+
+        config = self.config
+        control_planes = self.inventory.with_role("control-plane")
+        reached = {h.name: h for h in state.hosts if h.reachable}
+        client = KubeClient(
+            Path(config.api.kubeconfig),
+            config.api.endpoint,
+            max(SCAN_SECONDS, config.policy.timeouts.read),
+            lambda: api_urls(config, self.inventory),
+        )
+        self._stack.push_async_callback(client.aclose)
+        return LiveScan(
+            client,
+            lens,
+            servers=[Server(host=h.name, url=own_url(h, config.api.port)) for h in control_planes],
+            connections=self._connections,
+            logs=[
+                of_flags(h.name, reached[h.name].flags.get("kube-apiserver", ()))
+                for h in control_planes
+                if h.name in reached
+            ],
+            files=files,
+            audit_days=days,
+        )
+
+
+class ApiOnly:
+    """A cluster as its API alone shows it, for a scan without pawl.yaml: no hosts, and the API
+    servers' addresses as they announce them."""
+
+    def __init__(self, client: KubeClient, config: Config) -> None:
+        self._client = client
+        self.config = config
+        self.clock: Clock = SystemClock()
+
+    async def observe(self) -> ClusterState:
+        """Raises `Unreachable` when there is no API at all."""
+        taken_at = self.clock.now()
+        version = await self._client.get("/version", VersionInfo)
+        facts = await KubeReader(self._client).read(())
+        server = ApiServer(host="", url="", version=version.git_version.removeprefix("v"))
+        return ClusterState(
+            cluster=self.config.cluster,
+            taken_at=taken_at,
+            api_servers=(server,),
+            nodes=facts.nodes,
+            budgets=facts.budgets,
+            workloads=facts.workloads,
+            webhooks=facts.webhooks,
+            unread=facts.unread,
+        )
+
+    def scan_source(
+        self, lens: Lens, state: ClusterState, files: Sequence[Path] = (), days: float = 7.0
+    ) -> ScanSource:
+        from pawl.adapters.scan import LiveScan
+
+        return LiveScan(self._client, lens, files=files, audit_days=days)
+
+
+@asynccontextmanager
+async def open_kubeconfig(kubeconfig: Path) -> AsyncIterator[ApiOnly]:
+    """The cluster of a kubeconfig's current context."""
+    client = KubeClient(kubeconfig, "", SCAN_SECONDS)
+    config = Config(
+        cluster=str(kubeconfig),
+        hosts=(),
+        ssh=SshConfig(key="", known_hosts=""),
+        etcd=EtcdConfig(ca="", cert="", key=""),
+        api=ApiConfig(endpoint="", kubeconfig=str(kubeconfig)),
+    )
+    try:
+        yield ApiOnly(client, config)
+    finally:
+        await client.aclose()
 
 
 @asynccontextmanager

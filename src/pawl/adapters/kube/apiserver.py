@@ -78,7 +78,7 @@ async def _inflight(client: KubeClient, url: str) -> int | None:
             if line.startswith(_GAUGE):
                 total = (total or 0.0) + float(line.rsplit(" ", 1)[1])
             elif total is not None and not line.startswith("#"):
-                await lines.aclose()  # type: ignore[attr-defined]
+                await lines.aclose()
                 break
     except KubeRefused:
         return None

@@ -7,7 +7,7 @@ half minute of a client that builds whole models (bench/status.py).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,8 +39,8 @@ class KubeRefused(StepFailed):
 
 
 class KubeClient:
-    """`endpoint` is the common one; `servers` gives single API servers' URLs, which are tried in
-    turn when nothing answers at the endpoint. `timeout` is the deadline of one request."""
+    """`endpoint` is the common one ("": the kubeconfig's); `servers` gives API servers' own URLs,
+    which are tried in turn when nothing answers there. `timeout` is the deadline of one request."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class KubeClient:
                 str(kubeconfig), [f"cannot be used as a kubeconfig: {error}; see `kubectl config`"]
             ) from error
         self.timeout = timeout
-        self._endpoint = endpoint.rstrip("/")
+        self._endpoint = (endpoint or single.cluster.server).rstrip("/")
         self._servers = servers
         self._client = httpx2.AsyncClient(
             verify=verify,
@@ -97,7 +97,7 @@ class KubeClient:
         response = await self._send("GET", f"{base}{path}", None, None, {})
         return response.status_code, response.text
 
-    async def lines(self, path: str, base: str) -> AsyncIterator[str]:
+    async def lines(self, path: str, base: str) -> AsyncGenerator[str, None]:
         """The body line by line; stop reading and the connection is dropped, not the body read."""
         url = f"{base}{path}"
         try:

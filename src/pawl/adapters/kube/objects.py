@@ -28,16 +28,18 @@ class Details(_Part, frozen=True, kw_only=True):
     causes: tuple[Cause, ...] | None = None
 
 
+class ListMeta(_Part, frozen=True, kw_only=True):
+    more: str = field(name="continue", default="")
+
+
 class Failure(_Part, frozen=True, kw_only=True):
-    """A Status object of kind Failure."""
+    """A Status object of kind Failure. A list whose token has expired says in `metadata` how it may
+    go on."""
 
     message: str = ""
     reason: str = ""
     details: Details | None = None
-
-
-class ListMeta(_Part, frozen=True, kw_only=True):
-    more: str = field(name="continue", default="")
+    metadata: ListMeta = ListMeta()
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -189,7 +191,14 @@ class BudgetSpec(_Part, frozen=True, kw_only=True):
     selector: Selector | None = None
 
 
+class BudgetCondition(Condition, frozen=True, kw_only=True):
+    reason: str = ""
+    message: str = ""
+
+
 class BudgetStatus(_Part, frozen=True, kw_only=True):
+    observed_generation: int = 0
+    conditions: tuple[BudgetCondition, ...] | None = None
     disruptions_allowed: int = 0
     current_healthy: int = 0
     desired_healthy: int = 0
@@ -228,10 +237,29 @@ class ClientConfig(_Part, frozen=True, kw_only=True):
     url: str | None = None
 
 
+class HookRule(_Part, frozen=True, kw_only=True):
+    groups: tuple[str, ...] | None = field(name="apiGroups", default=None)
+    resources: tuple[str, ...] | None = None
+
+    def matches(self, group: str, resource: str) -> bool:
+        """Whether it matches "pods" or "pods/eviction" of a group."""
+        name, _, sub = resource.partition("/")
+        wanted = {resource, "*/*"} | ({f"{name}/*", f"*/{sub}"} if sub else {"*"})
+        return bool({group, "*"} & set(self.groups or ())) and bool(
+            wanted & set(self.resources or ())
+        )
+
+
 class HookObject(_Part, frozen=True, kw_only=True):
     name: str = ""
     client_config: ClientConfig = ClientConfig()
     failure_policy: str = ""
+    rules: tuple[HookRule, ...] | None = None
+    namespaces: Selector | None = field(name="namespaceSelector", default=None)
+
+
+class NamespaceObject(_Part, frozen=True, kw_only=True):
+    metadata: Meta
 
 
 class HookConfiguration(_Part, frozen=True, kw_only=True):

@@ -14,7 +14,9 @@ from pawl.adapters.kube.client import KubeClient
 from pawl.adapters.kube.objects import (
     BudgetObject,
     HookConfiguration,
+    HookObject,
     LeaseObject,
+    NamespaceObject,
     NodeObject,
     PodObject,
     Slice,
@@ -33,6 +35,16 @@ SETS = (
     ("StatefulSet", "statefulsets"),
     ("DaemonSet", "daemonsets"),
 )
+NEEDED_TO_MOVE = (
+    ("", "pods"),
+    ("", "pods/binding"),
+    ("", "pods/eviction"),
+    ("", "nodes"),
+    ("apps", "replicasets"),
+    ("coordination.k8s.io", "leases"),
+    ("discovery.k8s.io", "endpointslices"),
+)
+"""What must be written for a pod to leave one node and serve from another."""
 _APPS = "/apis/apps/v1"
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces"
 
@@ -165,23 +177,44 @@ class KubeReader:
 
     async def _webhooks(self, configured: Iterable[HookConfiguration]) -> tuple[Webhook, ...]:
         """Those that fail closed and whose backend is a Service of this cluster."""
-        wanted: dict[str, tuple[str, str]] = {}
+        wanted: dict[str, tuple[HookObject, tuple[str, str]]] = {}
         for configuration in configured:
             for hook in configuration.webhooks or ():
                 service = hook.client_config.service
                 if hook.failure_policy == "Fail" and service:
                     name = f"{configuration.metadata.name}/{hook.name}"
-                    wanted[name] = (service.namespace, service.name)
-        services = sorted(set(wanted.values()))
+                    wanted[name] = hook, (service.namespace, service.name)
+        services = sorted({service for _, service in wanted.values()})
         nodes = dict(
             zip(
                 services, await asyncio.gather(*(self._backends(*s) for s in services)), strict=True
             )
         )
-        return tuple(
-            Webhook(name=name, service="/".join(service), nodes=nodes[service])
-            for name, service in sorted(wanted.items())
+        spaces = sorted(
+            {space for hook, (space, _) in wanted.values() if hook.namespaces is not None}
         )
+        labels = dict(
+            zip(spaces, await asyncio.gather(*(self._labels(s) for s in spaces)), strict=True)
+        )
+        return tuple(
+            Webhook(
+                name=name,
+                service="/".join(service),
+                nodes=nodes[service],
+                holds=tuple(
+                    resource
+                    for group, resource in NEEDED_TO_MOVE
+                    if any(rule.matches(group, resource) for rule in hook.rules or ())
+                ),
+                own_namespace=hook.namespaces is None
+                or hook.namespaces.matches(labels[service[0]]),
+            )
+            for name, (hook, service) in sorted(wanted.items())
+        )
+
+    async def _labels(self, namespace: str) -> dict[str, str]:
+        found = await self._client.get(f"/api/v1/namespaces/{namespace}", NamespaceObject)
+        return found.metadata.labels or {}
 
     async def _backends(self, namespace: str, service: str) -> tuple[str, ...]:
         slices = await self._client.every(
@@ -271,6 +304,15 @@ def _budgets(
             expected=b.status.expected_pods,
             max_unavailable=str(b.spec.max_unavailable),
             min_available=str(b.spec.min_available),
+            observed=b.status.observed_generation > 0,
+            sync_failed=next(
+                (
+                    c.message or c.reason
+                    for c in b.status.conditions or ()
+                    if c.type == "DisruptionAllowed" and c.reason == "SyncFailed"
+                ),
+                "",
+            ),
             selected=tuple(
                 f"{p.namespace}/{p.name}"
                 for p in by_namespace[b.metadata.namespace]

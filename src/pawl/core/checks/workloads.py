@@ -22,12 +22,21 @@ def _finding(code: str, subject: str, message: str, remedy: str, *, warn: bool =
 
 
 def never_allows(budget: DisruptionBudget) -> bool:
-    """Whether its specification forbids every eviction, however healthy all pods are."""
-    if budget.expected == 0:
+    """Whether its specification forbids every eviction, however healthy all pods are.
+
+    Until its controller has computed it, the pods that it selects stand for what it expects.
+    """
+    expected = budget.expected if budget.observed else len(budget.selected)
+    if budget.sync_failed:
+        return bool(budget.selected)
+    if expected == 0:
         return False
     if budget.max_unavailable in ("0", "0%"):
         return True
-    return budget.desired_healthy >= budget.expected
+    if budget.observed:
+        return budget.desired_healthy >= expected
+    wanted = budget.min_available
+    return wanted == "100%" or (wanted.isdigit() and int(wanted) >= expected)
 
 
 @check(
@@ -38,11 +47,26 @@ def budgets(facts: Facts) -> Iterator[Finding]:
         return
     for b in facts.state.budgets:
         subject = f"PodDisruptionBudget {b.namespace}/{b.name}"
-        if never_allows(b):
+        if b.sync_failed and never_allows(b):
             yield _finding(
                 "W001",
                 subject,
-                f"asks for {b.desired_healthy} of {b.expected} pods: no eviction is ever allowed.",
+                f"cannot be computed ({b.sync_failed}): no eviction is ever allowed.",
+                "Let it select pods of one controller with a scale, or use minAvailable as a "
+                "number.",
+            )
+        elif never_allows(b):
+            asked = (
+                f"{b.desired_healthy} of {b.expected} pods"
+                if b.observed
+                else f"minAvailable {b.min_available} of {len(b.selected)} pods"
+                if b.min_available
+                else f"maxUnavailable {b.max_unavailable}"
+            )
+            yield _finding(
+                "W001",
+                subject,
+                f"asks for {asked}: no eviction is ever allowed.",
                 "Add a replica, or allow maxUnavailable: 1.",
             )
         elif b.expected and b.allowed <= 0:
@@ -103,7 +127,11 @@ def workloads(facts: Facts) -> Iterator[Finding]:
 
 @check(W004="a webhook that fails closed hangs on one node")
 def webhooks(facts: Facts) -> Iterator[Finding]:
-    """When its backend's node is drained, the API refuses the very pods that would replace it."""
+    """When its backend's node is drained, the API refuses the very pods that would replace it.
+
+    A webhook that matches nothing which moving a pod needs, or that leaves its own namespace out,
+    comes back by itself: until then what it matches is refused.
+    """
     for w in facts.state.webhooks:
         subject = f"webhook {w.name}"
         if not w.nodes:
@@ -115,10 +143,14 @@ def webhooks(facts: Facts) -> Iterator[Finding]:
                 "Bring the backend back, or set failurePolicy: Ignore.",
             )
         elif len(set(w.nodes)) == 1 and facts.touches_nodes:
+            deadlock = bool(w.holds) and w.own_namespace
+            what = f" and matches {', '.join(w.holds)}" if w.holds else ""
+            end = "" if deadlock else ": what it matches is refused while that node is drained"
             yield _finding(
                 "W004",
                 subject,
-                f"fails closed and its backend {w.service} runs on {w.nodes[0]} alone.",
+                f"fails closed{what}, and its backend {w.service} runs on {w.nodes[0]} alone{end}.",
                 "Run it on two nodes (replicas and anti-affinity), or set failurePolicy: Ignore "
                 "for the upgrade.",
+                warn=not deadlock,
             )

@@ -23,6 +23,7 @@ from pawl.core.scan.facts import (
     Note,
     Release,
     Requested,
+    Running,
     ScanFact,
     Seen,
     Served,
@@ -91,7 +92,9 @@ class Collector:
             case Stored():
                 self.keep(extensions.stored(fact, self.lens))
             case Judged():
-                self.keep(fact.findings)
+                self.keep(objects.in_full(f, self.lens) for f in fact.findings)
+            case Running():
+                self.lens.running = fact.minor
             case Missed():
                 self._missed[fact.where, fact.why] = NotRead(path=fact.where, why=fact.why)
             case Note():

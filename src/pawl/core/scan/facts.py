@@ -15,6 +15,12 @@ class ScanFact(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Base of all facts."""
 
 
+class Running(ScanFact, frozen=True, kw_only=True):
+    """The minor whose APIs the cluster serves now ("1.36"): the emulated one where there is one."""
+
+    minor: str
+
+
 class Served(ScanFact, frozen=True, kw_only=True):
     """One resource of one API version that the cluster serves now, from its discovery."""
 
@@ -139,8 +145,8 @@ class DefinitionVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Definition(ScanFact, frozen=True, kw_only=True):
-    """A CustomResourceDefinition. `ca_expires` is the end of the first certificate of its
-    conversion webhook's CA bundle, in seconds since the epoch."""
+    """A CustomResourceDefinition. `ca_expires` is when the CA bundle of its conversion webhook
+    ends, in seconds since the epoch."""
 
     name: str
     kind: str
@@ -192,7 +198,7 @@ class Stored(ScanFact, frozen=True, kw_only=True):
 
 
 class Judged(ScanFact, frozen=True, kw_only=True):
-    """An object that was read in full and judged at once (PersistentVolumes, StorageClasses)."""
+    """Objects that were read in full and judged at once (PersistentVolumes, StorageClasses)."""
 
     findings: tuple[LintFinding, ...]
 

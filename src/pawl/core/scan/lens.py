@@ -24,6 +24,7 @@ class Lens:
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
         self.target = judge.target
+        self.running = ""
         self._verdicts: dict[tuple[str, str], LintFinding | None] = {}
         self._served: dict[tuple[str, str], str] = {}
         self._kinds: dict[tuple[str, str], str] = {
@@ -35,6 +36,10 @@ class Lens:
     def serve(self, fact: Served) -> None:
         self._served[fact.api_version, fact.kind] = fact.resource
         self._kinds[fact.api_version, fact.resource] = fact.kind
+
+    def was_before(self, minor: str) -> bool:
+        """Whether what breaks at `minor` is broken on this cluster already: not this upgrade's."""
+        return bool(minor and self.running) and key(minor) <= key(self.running)
 
     def served(self, api_version: str, kind: str) -> bool:
         """Whether the cluster serves it now; True as long as its discovery is not known."""

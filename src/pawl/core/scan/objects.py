@@ -37,7 +37,8 @@ OWN_MANAGERS = (
 """Managers that are Kubernetes itself: their version moves with the upgrade (skew policy)."""
 OWN_PREFIX = "api-priority-and-fairness-config-"
 
-APPLIERS = ("kubectl-client-side-apply", "kubectl", "kapp")
+APPLIERS = ("kubectl-client-side-apply", "kapp")
+"""Managers that write such an annotation whenever they write the object."""
 
 STUCK_SECONDS = 600.0
 """After this a deletion counts as stuck. A deletionTimestamp holds a pod's grace already, and a
@@ -105,7 +106,7 @@ def _from_annotations(seen: Seen, lens: Lens, signs: dict[str, _Sign]) -> Iterat
         if verdict is None:
             yield from _fields(seen, lens, head.api_version, applied.text)
             continue
-        if _cleared(seen, applied.annotation, lens):
+        if _cleared(seen, lens):
             continue
         sign = signs.setdefault(head.api_version, _Sign(verdict))
         sentence = f"{applied.annotation} names {head.api_version}"
@@ -115,15 +116,22 @@ def _from_annotations(seen: Seen, lens: Lens, signs: dict[str, _Sign]) -> Iterat
         sign.evidence.append(sentence)
 
 
-def _cleared(seen: Seen, annotation: str, lens: Lens) -> bool:
-    """Whether the manager that wrote the annotation is known to use a live version since."""
-    writers = [w for w in seen.writes if w.applied and annotation == LAST_APPLIED]
-    if not writers:
-        writers = [w for w in seen.writes if w.manager in APPLIERS]
-    for writer in writers:
-        if lens.dull(writer.api_version, seen.kind) or _newer(seen, writer, lens):
+def _cleared(seen: Seen, lens: Lens) -> bool:
+    """Whether the manager that wrote the annotation is known to use a live version since.
+
+    `kubectl apply` writes the annotation each time, so its last entry at a live version is newer
+    than what an old annotation says. Another tool may have copied it along (a restore): of that
+    one's managers only an entry that is newer than the copy counts.
+    """
+    for applier in APPLIERS:
+        own_writes = [w for w in seen.writes if w.manager == applier]
+        last = max(own_writes, key=lambda w: w.time, default=None)
+        if last and lens.dull(last.api_version, seen.kind):
             return True
-    return False
+    return any(
+        w.applied and not lens.dull(w.api_version, seen.kind) and _newer(seen, w, lens)
+        for w in seen.writes
+    )
 
 
 class _Meta(msgspec.Struct):
@@ -164,6 +172,21 @@ def _about(seen: Seen, verdict: LintFinding, grade: Grade, evidence: Iterable[st
         owner=seen.owner,
         grade=grade,
         evidence=(*evidence, *([f"kept in {seen.source}"] if seen.source else [])),
+        fixable=False,
+    )
+
+
+def in_full(finding: LintFinding, lens: Lens) -> LintFinding:
+    """A finding of an object that was read whole. What is gone on this cluster already is a hint
+    that nobody uses the object."""
+    if not lens.was_before(finding.minor):
+        return msgspec.structs.replace(finding, line=0, grade="proven", fixable=False)
+    return msgspec.structs.replace(
+        finding,
+        line=0,
+        severity=lowered(finding.severity),
+        grade="stale",
+        evidence=(f"so it is since {finding.minor}, which is before this upgrade",),
         fixable=False,
     )
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from pawl.core.findings import Finding, Severity
 from pawl.core.lint.finding import RULES as LINT_RULES
-from pawl.core.lint.finding import LintFinding
+from pawl.core.lint.finding import LintFinding, Report
+from pawl.core.model import Unread
 
 OWN_RULES = {
     "kind-dropped": "Objects are stored whose kind the target does not serve in any version.",
@@ -88,3 +89,8 @@ def plan_findings(findings: Iterable[LintFinding]) -> tuple[Finding, ...]:
         for f in findings
         if f.rule in CODES and f.severity is not Severity.INFO
     )
+
+
+def plan_unread(report: Report) -> tuple[Unread, ...]:
+    """What the scan could not read, as an observation names it: a plan on it is incomplete."""
+    return tuple(Unread(source=f"scan of {n.path}", why=n.why) for n in report.not_read)

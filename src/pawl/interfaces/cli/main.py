@@ -26,7 +26,6 @@ COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     # group, name, import path, one line of help
     ("Upgrade", "status", "status:status", "What runs now, read live from every component."),
     ("Upgrade", "plan", "plan:plan", "Compute a plan: steps, reasons, risks, exits."),
-    ("Upgrade", "workloads", "workloads:workloads", "What runs, depends on what, and moves how."),
     ("Upgrade", "approve", "run:approve", "Approve a plan or a point of no return, by digest."),
     ("Upgrade", "run", "run:run", "Run an approved plan; killed anywhere, run it again to go on."),
     ("Upgrade", "pause", "run:pause", "Pause a run at its next safe point."),
@@ -39,6 +38,7 @@ COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     ("Know before", "versions", "versions:versions", "Versions, end of life, what comes next."),
     ("Know before", "changelog", "changelog:changelog", "Urgent notes between versions, judged."),
     ("Know before", "lint", "lint:lint", "Find removed APIs in manifests."),
+    ("Know before", "scan", "scan:scan", "Find what an upgrade will break in a live cluster."),
     ("Know before", "knowledge", "knowledge:app", "The tables behind the checks, sourced."),
     ("Set up", "init", "init:init", "Draft pawl.yaml from a kubeconfig and a host list."),
     ("Set up", "config", "config:app", "Check the configuration, print its schema."),

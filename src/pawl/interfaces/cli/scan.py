@@ -1,0 +1,118 @@
+"""`pawl scan`: what an upgrade will break in a live cluster, with the evidence and its grade."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from pawl.core.lint.finding import Report
+
+Output = Literal["text", "json", "sarif", "junit", "markdown"]
+WAIVERS = ".pawl-waivers.yaml"
+
+
+def scan(
+    *,
+    to: Annotated[
+        str,
+        Parameter(
+            name=["--to", "--kube-version"],
+            help="The minor you go to, such as 1.37 (default: the one after the cluster's).",
+        ),
+    ] = "",
+    config: Annotated[
+        Path | None, Parameter(help="pawl.yaml ($PAWL_CONFIG): hosts and audit logs too.")
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, Parameter(help="The API alone, with this kubeconfig and no pawl.yaml.")
+    ] = None,
+    audit_log: Annotated[
+        tuple[Path, ...],
+        Parameter(help="An audit log that was fetched, .gz too; repeatable.", negative=()),
+    ] = (),
+    audit_days: Annotated[
+        float, Parameter(help="Older calls are a hint only, and older rotated files not read.")
+    ] = 7.0,
+    output: Annotated[
+        Output, Parameter(name=["--output", "-o"], help="text, json, sarif, junit or markdown.")
+    ] = "text",
+    waivers: Annotated[
+        Path | None, Parameter(help=f"Waivers (default: {WAIVERS} where it is there).")
+    ] = None,
+    corrections: Annotated[
+        tuple[Path, ...],
+        Parameter(help="Your own rows for the tables, CRDs too; repeatable.", negative=()),
+    ] = (),
+) -> int:
+    """Find what an upgrade to a Kubernetes minor will break in a live cluster. Changes nothing.
+
+    Each finding has a grade: proven (an audit record, a Helm manifest, an object as it is), likely
+    (a manager's last write was at that API version) or stale (only a hint). Proven and likely
+    findings block, stale ones never do.
+
+    Exit codes: 0 clean, 1 warnings, 2 blockers, 3 something was not read, 4 an error.
+
+    For example:
+        pawl scan --to 1.37
+        pawl scan --to 1.37 --kubeconfig ~/.kube/config -o markdown
+        pawl scan --to 1.37 --kubeconfig admin.conf --audit-log audit.log --audit-log old.log.gz
+    """
+    import anyio
+
+    from pawl.adapters.manifests.documents import knowledge, read
+    from pawl.core.errors import ConfigError
+    from pawl.core.lint import waive
+    from pawl.interfaces.scanning import scanned
+    from pawl.interfaces.wiring import open_kubeconfig, open_session
+
+    if config is not None and kubeconfig is not None:
+        raise ConfigError("pawl scan", ["give --config or --kubeconfig, not both"])
+    if waivers is None and Path(WAIVERS).exists():
+        waivers = Path(WAIVERS)
+    accepted = waive.decode(read(waivers), str(waivers)) if waivers else ()
+    tables = knowledge(corrections)
+
+    async def run() -> Report:
+        opened = open_kubeconfig(kubeconfig) if kubeconfig else open_session(config)
+        async with opened as cluster:
+            return await scanned(
+                cluster,
+                await cluster.observe(),
+                tables,
+                to,
+                files=audit_log,
+                audit_days=audit_days,
+            )
+
+    report = anyio.run(run)
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    findings, notes = waive.apply(report.findings, accepted, today)
+    report = msgspec.structs.replace(report, findings=findings, notes=(*report.notes, *notes))
+    sys.stdout.write(shown(report, output))
+    return report.exit_code
+
+
+def shown(report: Report, output: Output) -> str:
+    """The report in the format that was asked for."""
+    from pawl import __version__
+    from pawl.core.lint import render
+    from pawl.core.scan.deadlocks import MEANINGS
+    from pawl.core.scan.rules import RULES
+
+    match output:
+        case "json":
+            return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+        case "sarif":
+            return render.sarif(report, __version__, {**RULES, **MEANINGS})
+        case "junit":
+            return render.junit(report)
+        case "markdown":
+            return render.markdown(report)
+        case "text":
+            return render.text(report)
