@@ -217,6 +217,51 @@ class ProbesConfig(_Section, frozen=True, kw_only=True):
     max_hours: Annotated[float, Meta(gt=0)] = 12.0
 
 
+class NotifierConfig(_Section, frozen=True, kw_only=True):
+    """A way to tell an owner. Its secret never stands here: a file (0600) or an environment
+    variable holds the webhook's URL, or the mail server's password.
+
+    `webhook` posts JSON, `slack` a text in Slack's format, `email` speaks SMTP.
+    """
+
+    name: str
+    kind: Literal["webhook", "slack", "email"]
+    url_file: str = ""
+    url_env: str = ""
+    server: str = ""
+    port: Port = 587
+    tls: Literal["starttls", "implicit", "none"] = "starttls"
+    ca: str = ""
+    """CA certificates (PEM) of the server, where they are not the system's."""
+    user: str = ""
+    password_file: str = ""
+    password_env: str = ""
+    sender: str = ""
+    domains: tuple[str, ...] = ()
+    """An owner who is an e-mail address in one of these domains is written to without standing in
+    the ownership file."""
+    timeout: Seconds = 10.0
+
+
+class WatchConfig(_Section, frozen=True, kw_only=True):
+    """What `pawl watch` looks for, how often, and how it tells owners."""
+
+    to: str = ""
+    """The minor that is planned for; the next one when left out."""
+    deadline: str = ""
+    """Day of the planned upgrade, such as 2027-01-31."""
+    every: Annotated[float, Meta(ge=60)] = 21_600.0
+    owners: str = ""
+    """The ownership file; docs/inventory.md describes it."""
+    addons: tuple[str, ...] = ()
+    """Your own rows for the add-on tables."""
+    digest_days: Annotated[float, Meta(ge=0)] = 7.0
+    """How long after an owner's last letter all that is open is told again; 0 for never."""
+    listen: str = "127.0.0.1:9464"
+    """Where Prometheus metrics are served; empty for nowhere."""
+    notifiers: tuple[NotifierConfig, ...] = ()
+
+
 class Config(_Section, frozen=True, kw_only=True):
     """The whole of pawl.yaml."""
 
@@ -232,6 +277,7 @@ class Config(_Section, frozen=True, kw_only=True):
     backup: BackupConfig = field(default_factory=BackupConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     probes: ProbesConfig = field(default_factory=ProbesConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
     state: str = ".pawl"
     """Directory of the journal and evidence (0700)."""
 

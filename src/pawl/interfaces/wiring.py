@@ -27,9 +27,10 @@ from pawl.adapters.observer import LiveObserver
 from pawl.adapters.observer.live import api_urls
 from pawl.adapters.store import FileLock, SqliteJournal
 from pawl.core.config import ApiConfig, Config, EtcdConfig, SshConfig
-from pawl.core.errors import ConfigError
+from pawl.core.errors import ConfigError, PawlError
 from pawl.core.model import ApiServer, ClusterState
 from pawl.core.scan.lens import Lens
+from pawl.core.workloads.facts import Workloads
 from pawl.ports.artifacts import Artifacts
 from pawl.ports.clock import Clock
 from pawl.ports.etcd import Etcd
@@ -150,6 +151,25 @@ class Session:
         )
         self._stack.push_async_callback(client.aclose)
         return client
+
+    async def workloads(self, *, connections: bool) -> Workloads:
+        """All facts of the workloads; `connections` of the hosts that are nodes too, over SSH."""
+        from pawl.adapters.hosts.connections_seen import read_connections
+        from pawl.adapters.kube.workloads import gather_workloads
+
+        gatherer = await gather_workloads(self._kube_client, self.clock.now())
+        if connections:
+            known = set(gatherer.node_names)
+            await self.inventory.refresh()
+            hosts = [(h.name, h.node_name) for h in self.inventory.all()]
+            wanted = [h for h in hosts if h[1] in known]
+            seconds = 4 * self.config.policy.timeouts.read
+            for node, seen in await read_connections(self._connections, wanted, seconds):
+                if isinstance(seen, PawlError):
+                    gatherer.unread(f"connections on {node}", str(seen))
+                else:
+                    gatherer.connections(node, seen)
+        return gatherer.facts()
 
     @cached_property
     def kube(self) -> Kube:

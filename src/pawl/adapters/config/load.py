@@ -9,7 +9,7 @@ import msgspec
 import yaml
 
 from pawl.adapters.config import semantics, structure
-from pawl.core.config import Config
+from pawl.core.config import Config, WatchConfig
 from pawl.core.errors import ConfigError
 
 LOCAL_PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -63,7 +63,28 @@ def _absolute(config: Config, base: Path) -> Config:
             if (value := getattr(struct, key))
         }
         changed[section] = msgspec.structs.replace(struct, **paths)
+    changed["watch"] = _watch(config.watch, base)
     return msgspec.structs.replace(config, **changed)
+
+
+def _watch(watch: WatchConfig, base: Path) -> WatchConfig:
+    def absolute(path: str) -> str:
+        return str(semantics.resolved(base, path)) if path else ""
+
+    return msgspec.structs.replace(
+        watch,
+        owners=absolute(watch.owners),
+        addons=tuple(absolute(p) for p in watch.addons),
+        notifiers=tuple(
+            msgspec.structs.replace(
+                n,
+                ca=absolute(n.ca),
+                url_file=absolute(n.url_file),
+                password_file=absolute(n.password_file),
+            )
+            for n in watch.notifiers
+        ),
+    )
 
 
 class _Loader(yaml.SafeLoader):

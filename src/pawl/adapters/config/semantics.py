@@ -11,6 +11,7 @@ import socket
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,6 +45,7 @@ def problems_of(data: Mapping[str, Any], base: Path) -> list[str]:
         *_balancer(data, hosts),
         *_layout(_section(data, "layout")),
         *_machines(_section(data, "machines")),
+        *_watch(_section(data, "watch")),
     ]
 
 
@@ -166,6 +168,37 @@ def _layout(layout: Mapping[str, Any]) -> Iterator[str]:
         given = layout.get(key)
         if isinstance(given, str) and not given.startswith("/"):
             yield f"layout.{key}: `{given}` is a path on the hosts and must start with /"
+
+
+def _watch(watch: Mapping[str, Any]) -> Iterator[str]:
+    deadline = watch.get("deadline")
+    if isinstance(deadline, str) and deadline and not _is_day(deadline):
+        yield f"watch.deadline: `{deadline}` is no day; write it as 2027-01-31, in quotes"
+    listen = watch.get("listen")
+    if isinstance(listen, str) and listen and not _is_endpoint(listen):
+        yield f"watch.listen: `{listen}` is no address and port; write 127.0.0.1:9464"
+    named = [n for n in _list(watch.get("notifiers")) if isinstance(n, Mapping)]
+    counted = Counter(str(n.get("name")) for n in named if n.get("name"))
+    for name, times in counted.items():
+        if times > 1:
+            yield f"watch.notifiers: {times} are named `{name}`; give each its own name"
+        if " " in name:
+            yield f"watch.notifiers: the name `{name}` has a blank; take it out"
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        parts = urlsplit(f"//{text}")
+        return bool(parts.hostname) and parts.port is not None
+    except ValueError:
+        return False
 
 
 def _machines(machines: Mapping[str, Any]) -> Iterator[str]:

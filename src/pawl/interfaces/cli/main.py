@@ -26,6 +26,7 @@ COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     # group, name, import path, one line of help
     ("Upgrade", "status", "status:status", "What runs now, read live from every component."),
     ("Upgrade", "plan", "plan:plan", "Compute a plan: steps, reasons, risks, exits."),
+    ("Upgrade", "workloads", "workloads:workloads", "What runs, depends on what, and moves how."),
     ("Upgrade", "approve", "run:approve", "Approve a plan or a point of no return, by digest."),
     ("Upgrade", "run", "run:run", "Run an approved plan; killed anywhere, run it again to go on."),
     ("Upgrade", "pause", "run:pause", "Pause a run at its next safe point."),

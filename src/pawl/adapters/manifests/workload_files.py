@@ -1,0 +1,92 @@
+"""Workloads out of files: manifests, or what `kubectl get -A -o yaml` printed."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from pawl.core.errors import ConfigError
+from pawl.core.workloads.facts import Workloads
+from pawl.core.workloads.gather import PARTS, Gatherer
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SUFFIXES = (".yaml", ".yml", ".json")
+CLUSTER_WIDE = (
+    "Namespace", "Node", "CSINode", "CSIDriver", "StorageClass", "PersistentVolume",
+    "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration",
+)  # fmt: skip
+_FLUX = ("kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/")
+
+
+def read_workloads(paths: Iterable[str], taken_at: float = 0.0) -> Workloads:
+    """Every object of a kind that matters, of all files; "-" is standard input.
+
+    A file that cannot be read, and an object of a known kind that cannot be decoded, are named in
+    `unread`. Objects without a namespace are taken to be in "default"."""
+    gatherer = Gatherer(taken_at)
+    found: dict[str, list[Any]] = defaultdict(list)
+    for name, data in _files(paths, gatherer):
+        try:
+            documents = list(yaml.load_all(data, Loader=_Loader))
+        except yaml.YAMLError as error:
+            gatherer.unread(name, f"is not YAML: {str(error).splitlines()[-1].strip()}")
+            continue
+        for item in _objects(documents):
+            kind = item.get("kind")
+            if kind not in PARTS or not _ours(item):
+                continue
+            meta = item.setdefault("metadata", {})
+            if kind not in CLUSTER_WIDE:
+                meta.setdefault("namespace", "default")
+            try:
+                found[kind].append(msgspec.convert(item, PARTS[kind]))
+            except msgspec.ValidationError as error:
+                gatherer.unread(f"{name}: {kind} {meta.get('name', '?')}", f"{error}")
+    for kind in PARTS:
+        gatherer.add(kind, found[kind])
+    return gatherer.facts()
+
+
+def _ours(item: dict[str, Any]) -> bool:
+    """Two kinds share their names with others: kustomize's own file, and Flux's objects."""
+    if item["kind"] in ("Kustomization", "HelmRelease"):
+        return str(item.get("apiVersion", "")).startswith(_FLUX)
+    return True
+
+
+def _files(paths: Iterable[str], gatherer: Gatherer) -> Iterator[tuple[str, bytes]]:
+    for path in paths:
+        if path == "-":
+            yield "standard input", sys.stdin.buffer.read()
+            continue
+        place = Path(path)
+        if not place.exists():
+            raise ConfigError(path, ["no such file or directory"])
+        files = [place]
+        if place.is_dir():
+            files = sorted(f for f in place.rglob("*") if f.suffix in SUFFIXES and f.is_file())
+        for file in files:
+            try:
+                yield str(file), file.read_bytes()
+            except OSError as error:
+                gatherer.unread(str(file), f"cannot be read: {error.strerror}")
+
+
+def _objects(documents: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    for document in documents:
+        if not isinstance(document, dict):
+            continue
+        kind = str(document.get("kind", ""))
+        if kind.endswith("List") and isinstance(document.get("items"), list):
+            for item in document["items"]:
+                if isinstance(item, dict):
+                    item.setdefault("kind", kind.removesuffix("List"))
+                    yield from _objects([item])
+        else:
+            yield document

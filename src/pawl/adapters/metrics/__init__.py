@@ -1,0 +1,5 @@
+"""Prometheus metrics over HTTP."""
+
+from pawl.adapters.metrics.server import MetricsServer
+
+__all__ = ["MetricsServer"]

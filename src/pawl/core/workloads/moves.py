@@ -1,0 +1,115 @@
+"""A plan of moves as data: what each workload is, how it moves, when each pod goes, what is in the
+way."""
+
+from __future__ import annotations
+
+from pawl.core.findings import Severity
+from pawl.core.workloads.classify import Class
+from pawl.core.workloads.facts import Part
+from pawl.core.workloads.graph import Graph
+from pawl.core.workloads.methods import Method
+from pawl.core.workloads.obstacles import Obstacle, Resolution
+from pawl.core.workloads.pace import Pace
+
+
+class Move(Part, frozen=True, kw_only=True):
+    """One pod's way. `start` counts in seconds from the beginning of its wave, `seconds` is the
+    predicted time until its successor is Ready. `target` is a node on which it fits, not the one
+    that the scheduler will choose."""
+
+    pod: str
+    uid: str
+    workload: str
+    method: Method
+    source: str
+    target: str
+    wave: int
+    tier: int
+    start: float
+    seconds: float
+
+
+class WorkloadPlan(Part, frozen=True, kw_only=True):
+    """What a workload is and how it moves. `dip` is in pod-seconds, `restarts` pod starts that the
+    move causes, `seconds` one pod's time. `tier_name` is its infrastructure tier's."""
+
+    key: str
+    kind: Class
+    operator: str
+    tier: int
+    tier_name: str
+    cycle: tuple[str, ...]
+    replicas: int
+    ready: int
+    moving: int
+    method: Method
+    why: str
+    at_once: int
+    seconds: float
+    dip: float
+    restarts: int
+    notes: tuple[str, ...]
+    resolutions: tuple[Resolution, ...]
+    strategy: str
+    budgets: tuple[str, ...]
+    autoscaler: str
+    claims: tuple[str, ...]
+    zones: tuple[str, ...]
+    grace: float
+    readiness: bool
+    min_ready: float
+    apart: tuple[str, ...]
+    spread: tuple[str, ...]
+    providers: tuple[str, ...]
+
+
+class Wave(Part, frozen=True, kw_only=True):
+    """`seconds` from the new machines' start until the old ones can go; `least` what the caps
+    allow at best, bound by `term`."""
+
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+    moves: int
+    seconds: float
+    least: float
+    term: str
+    terms: dict[str, float]
+    peak: int
+
+
+class MovePlan(Part, frozen=True, kw_only=True):
+    """Workloads in their order, moves in theirs, and everything that stands in the way."""
+
+    workloads: tuple[WorkloadPlan, ...]
+    moves: tuple[Move, ...]
+    waves: tuple[Wave, ...]
+    obstacles: tuple[Obstacle, ...]
+    graph: Graph
+    starts_cap: int
+    pace: Pace
+
+    @property
+    def seconds(self) -> float:
+        return sum(w.seconds for w in self.waves)
+
+    @property
+    def least(self) -> float:
+        return sum(w.least for w in self.waves)
+
+    @property
+    def term(self) -> str:
+        """What binds the longest wave."""
+        return max(self.waves, key=lambda w: w.least).term if self.waves else "nothing moves"
+
+    @property
+    def dip(self) -> float:
+        return sum(w.dip for w in self.workloads)
+
+    @property
+    def blockers(self) -> tuple[Obstacle, ...]:
+        return tuple(o for o in self.obstacles if o.severity is Severity.BLOCKER)
+
+    @property
+    def forever(self) -> tuple[Obstacle, ...]:
+        """What a plain drain would wait for without end."""
+        return tuple(o for o in self.obstacles if o.forever)

@@ -1,0 +1,107 @@
+"""`pawl workloads`: what runs on the nodes, what depends on what, and how each pod would move."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import anyio
+from cyclopts import Parameter
+
+Output = Literal["table", "json", "dot", "html"]
+EXIT_FINDINGS, EXIT_REFUSED, EXIT_INCOMPLETE = 1, 2, 3
+
+
+def workloads(
+    *,
+    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
+    output: Annotated[Output, Parameter(name=["--output", "-o"])] = "table",
+    from_: Annotated[tuple[str, ...], Parameter(name="--from", negative=())] = (),
+    to: str = "",
+    node: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    surge: Annotated[str, Parameter(help="")] = "",
+    connections: bool = True,
+) -> int:
+    """See the workloads, and plan how each pod leaves the old nodes.
+
+    Reads only. Says for each workload how it moves and what that costs, in which order, what would
+    block a drain for ever, and what does not fit on the new nodes.
+
+    Exit codes: 0 nothing in the way, 1 warnings, 2 something needs a person, 3 something was not
+    read, 4 an error. When several are true, 2 comes before 3, and 3 before 1.
+
+    For example:
+
+        pawl workloads
+        pawl workloads --to 1.37.0 --surge all -o html > workloads.html
+        pawl workloads -o dot | dot -Tsvg > graph.svg
+        pawl workloads --from deploy/ -o table
+
+    Parameters
+    ----------
+    config
+        pawl.yaml; default $PAWL_CONFIG, else ./pawl.yaml.
+    output
+        table for people, json for programs, dot for Graphviz, html for a page with pictures.
+    from_
+        Manifests, directories, or - for standard input, instead of a cluster; repeatable. Pods that
+        controllers would have are imagined, on three plain nodes unless the files hold nodes.
+    to
+        The Kubernetes version that new nodes run; nodes that run it already stay.
+    node
+        Replace only this node; repeatable. Default: every worker.
+    surge
+        New nodes at a time, or `all`. Default: policy.limits.surge; `all` for manifests.
+    connections
+        Look at the nodes' connections over SSH for evidence of dependencies.
+    """
+    from pawl.core.errors import ConfigError
+    from pawl.core.workloads.planner import plan
+    from pawl.core.workloads.scenario import replace_all
+
+    if surge and surge != "all" and not (surge.isdigit() and int(surge) > 0):
+        raise ConfigError("--surge", [f"{surge} is neither a number of nodes nor `all`"])
+    patience, canary, size, cluster = 900.0, False, 0, "manifests"
+    if from_:
+        from pawl.adapters.manifests.workload_files import read_workloads
+        from pawl.core.workloads.imagine import populated
+
+        facts = populated(read_workloads(from_))
+    else:
+        from pawl.interfaces.cli.workloads_live import read
+
+        facts, settings = anyio.run(read, config, connections)
+        cluster = settings.cluster
+        patience = settings.policy.timeouts.eviction
+        size, canary = settings.policy.limits.surge, True
+    if surge:
+        size, canary = (0, False) if surge == "all" else (int(surge), False)
+    unknown = sorted(set(node) - {n.name for n in facts.nodes})
+    if unknown:
+        raise ConfigError("--node", [f"there is no node {name}" for name in unknown])
+    scenario = replace_all(facts, version=to, only=node, surge=size, canary=canary)
+    made = plan(facts, scenario, patience=patience)
+    match output:
+        case "json":
+            from pawl.core.workloads.document import encode
+
+            sys.stdout.buffer.write(encode(facts, made))
+        case "dot":
+            from pawl.core.workloads.views import dot
+
+            sys.stdout.write(dot(made))
+        case "html":
+            from pawl.core.workloads.page import render
+
+            sys.stdout.write(render(facts, made, cluster))
+        case "table":
+            from pawl.interfaces.cli.workloads_table import show
+
+            show(facts, made)
+    if made.blockers:
+        return EXIT_REFUSED
+    if not facts.complete:
+        return EXIT_INCOMPLETE
+    warned = any(o.severity == "warning" for o in made.obstacles)
+    return EXIT_FINDINGS if warned else 0
