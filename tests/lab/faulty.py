@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import shlex
+import ssl
 import subprocess
+import threading
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 from pawl_process import Pawl
 
@@ -161,6 +165,33 @@ class Cluster:
         listed = json.loads(self.etcdctl("etcd-1", "member", "list", "-w", "json"))
         return {m["name"]: m["ID"] for m in listed["members"]}
 
+    def lead(self, host: str) -> None:
+        """Move etcd's leadership there, by its own command."""
+        leader = self.leader()
+        if leader != host:
+            self.etcdctl(leader, "move-leader", f"{self.member_ids()[host]:x}")
+        eventually(f"{host} leads", lambda: self.leader() == host)
+
+    def raise_alarm(self, host: str, alarm: str) -> None:
+        """Through etcd's own API, which is how a member raises it when its quota is spent."""
+        pki, member = "/etc/etcd/pki", self.member_ids()[host]
+        body = json.dumps({"action": "ACTIVATE", "memberID": str(member), "alarm": alarm})
+        said = self.ssh(
+            host,
+            f"curl -s --cacert {pki}/ca.crt --cert {pki}/member.crt --key {pki}/member.key "
+            f"https://127.0.0.1:2379/v3/maintenance/alarm -d {shlex.quote(body)}",
+        )
+        assert alarm in said, said
+
+    def old_members(self, at_least: int) -> list[str]:
+        """Hosts that still run OLD; all are brought back to it when there are not enough."""
+        versions = self.etcd_versions()
+        assert set(versions) == set(self.member_ids()), f"not all members answer: {versions}"
+        if sum(v == OLD for v in versions.values()) < at_least:
+            self.etcd_all(OLD)
+            versions = self.etcd_versions()
+        return sorted(h for h, v in versions.items() if v == OLD)
+
     def etcd_all(self, version: str) -> None:
         """Bring every member to `version` by pawl itself: the way there, or the way back."""
         if set(self.etcd_versions().values()) == {version}:
@@ -169,3 +200,60 @@ class Cluster:
         pawl.plan("--only", "etcd", "--etcd", version)
         pawl.run()
         assert self.etcd_versions() == dict.fromkeys(self.member_ids(), version)
+
+
+class Writer:
+    """Acknowledged unique writes to etcd, endpoint by endpoint, while something is broken."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        lab = cluster.lab
+        context = ssl.create_default_context(cafile=str(lab.dir.pki / "etcd-ca.crt"))
+        pair = (lab.dir.pki / "pawl-etcd-client.crt", lab.dir.pki / "pawl-etcd-client.key")
+        context.load_cert_chain(*map(str, pair))
+        self._urls = [
+            f"https://{lab.machine(m.name).address()}:2379"
+            for m in lab.dir.machines()
+            if m.has_etcd
+        ]
+        self._client = httpx.Client(verify=context, timeout=8)
+        self._prefix = f"/faults/{time.monotonic_ns()}/"
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self.acknowledged: list[str] = []
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(30)
+
+    def _call(self, url: str, path: str, body: Mapping[str, str | bool]) -> Any:
+        answer = self._client.post(f"{url}/v3/kv/{path}", json=body)
+        answer.raise_for_status()
+        return answer.json()
+
+    def _write(self) -> None:
+        number = 0
+        while not self._over.is_set():
+            number += 1
+            key = f"{self._prefix}{number:06d}"
+            text = b64encode(key.encode()).decode()
+            for turn in range(len(self._urls)):
+                url = self._urls[(number + turn) % len(self._urls)]
+                try:
+                    self._call(url, "put", {"key": text, "value": text})
+                except httpx.HTTPError:
+                    continue
+                self.acknowledged.append(key)
+                break
+            self._over.wait(0.02)
+
+    def lost(self) -> set[str]:
+        """Acknowledged writes that a linearizable read does not find."""
+        end = self._prefix[:-1] + chr(ord(self._prefix[-1]) + 1)
+        encoded = [b64encode(t.encode()).decode() for t in (self._prefix, end)]
+        body = {"key": encoded[0], "range_end": encoded[1], "keys_only": True}
+        found = self._call(self._urls[0], "range", body).get("kvs", [])
+        return set(self.acknowledged) - {b64decode(kv["key"]).decode() for kv in found}

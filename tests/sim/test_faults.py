@@ -529,6 +529,37 @@ def test_the_clock_jumps(jump: float) -> None:
     go()
 
 
+@virtual
+async def test_a_clock_that_jumps_while_a_member_comes_up_is_no_deadline_passed() -> None:
+    cluster = quick()
+    session = cluster.session()
+
+    def jumps() -> None:
+        session.operator.clock.offset = 3600.0
+
+    cluster.world.on("after", "start", "etcd-2/etcd", lambda w: w.later(0.05, jumps))
+    ended = await drive(cluster, planned(cluster, ETCD), session=session)
+    assert (ended.outcome, cluster.world.violations) == ("done", []), ended.why
+    started = [c for c in cluster.world.changes if c.identity == ("start", "etcd-2/etcd")]
+    assert len(started) == 1, "the healthy new binary was not taken back"
+
+
+@virtual
+async def test_a_clock_that_jumps_does_not_end_a_soak() -> None:
+    cluster = SimCluster(policy=PolicyConfig(approvals=(), soak=SoakConfig(etcd=600.0)))
+    session = cluster.session()
+    plan = planned(cluster, ETCD)
+
+    def jumps() -> None:
+        session.operator.clock.offset = 3600.0
+
+    cluster.world.later(120.0, jumps)
+    began = asyncio.get_running_loop().time()
+    ended = await drive(cluster, plan, session=session)
+    assert ended.outcome == "done", ended.why
+    assert asyncio.get_running_loop().time() - began > 600.0, "what nobody watched is no soak"
+
+
 @pytest.mark.parametrize("how", ["deleted", "full", "read-only"])
 def test_the_journal_fails_in_the_middle(how: str, tmp_path: Path) -> None:
     @virtual

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import anyio
+
 from pawl.core.errors import Fenced, Refused, Temporary, Unreachable
 from pawl.ports.clock import Clock
 from pawl.ports.hosts import Hosts
@@ -59,7 +61,7 @@ class Guard:
         try:
             self._held = await self._lease.acquire(self.holder, DURATION, at_least)
             self.epoch = self._held.epoch
-            self._renewed_at = self._clock.now()
+            self._renewed_at = anyio.current_time()
         except Unreachable:
             # The API is down, perhaps because a killed pawl left a member stopped. The hosts'
             # fence still admits one operator only; the Lease follows when the API is back.
@@ -96,8 +98,8 @@ class Guard:
         """
         if self.lost is not None:
             raise self.lost
-        age = self._clock.now() - self._renewed_at  # negative after the clock was set back
-        if self._held is not None and 0.0 <= age < (RENEW_EVERY + 1.0 if on_host else JUST_NOW):
+        age = anyio.current_time() - self._renewed_at
+        if self._held is not None and age < (RENEW_EVERY + 1.0 if on_host else JUST_NOW):
             return
         try:
             await self._renew()
@@ -110,7 +112,7 @@ class Guard:
                 ) from error
 
     async def _renew(self) -> None:
-        asked_at = self._clock.now()
+        asked_at = anyio.current_time()
         try:
             if self._held is None:
                 self._held = await self._lease.acquire(self.holder, DURATION, self.epoch)
