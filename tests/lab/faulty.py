@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 import yaml
-from pawl_process import Pawl
+from pawl_process import Event, Pawl, PawlRun
 
 from pawl.lab.cluster import Lab
 
@@ -192,6 +192,13 @@ class Cluster:
             versions = self.etcd_versions()
         return sorted(h for h, v in versions.items() if v == OLD)
 
+    def on_the_way(self, old: int, *, pawl: Pawl | None = None, to: str = NEW) -> Pawl:
+        """An operator with an approved plan to `to`; at least `old` members are still OLD."""
+        self.old_members(old)
+        pawl = pawl or self.operator()
+        pawl.plan("--only", "etcd", "--etcd", to)
+        return pawl
+
     def etcd_all(self, version: str) -> None:
         """Bring every member to `version` by pawl itself: the way there, or the way back."""
         if set(self.etcd_versions().values()) == {version}:
@@ -200,6 +207,23 @@ class Cluster:
         pawl.plan("--only", "etcd", "--etcd", version)
         pawl.run()
         assert self.etcd_versions() == dict.fromkeys(self.member_ids(), version)
+
+
+def swaps(pawl: Pawl) -> list[str]:
+    """Hosts of the last plan in the order of their swaps."""
+    return [s["action"]["host"] for s in pawl.steps if "/swap/" in s["id"]]
+
+
+def until_swapped(run: PawlRun, host: str) -> None:
+    """Read on until the member on `host` is done, then end the run: what follows is another
+    test's business."""
+
+    def done(event: Event) -> bool:
+        assert event["event"] != "step-failed", run.said()
+        return event["event"] == "step-done" and event["step"].endswith(f"/swap/{host}")
+
+    run.until(done)
+    run.kill()
 
 
 class Writer:

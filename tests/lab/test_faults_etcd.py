@@ -7,44 +7,16 @@ and the next one goes on from there; a test that needs more old members brings t
 from __future__ import annotations
 
 import pytest
-from faulty import NEW, OLD, Cluster, Writer, eventually
-from pawl_process import Event, Pawl, PawlRun
+from faulty import NEW, OLD, Cluster, Writer, eventually, swaps, until_swapped
+from pawl_process import PawlRun
 
 WAY_THERE = ("--only", "etcd", "--etcd", NEW)
-
-
-def on_the_way(cluster: Cluster, old: int, *, to: str = NEW, pawl: Pawl | None = None) -> Pawl:
-    """An operator with an approved plan; at least so many members are still old."""
-    cluster.old_members(old)
-    pawl = pawl or cluster.operator()
-    pawl.plan("--only", "etcd", "--etcd", to)
-    return pawl
-
-
-def swaps(pawl: Pawl) -> list[str]:
-    """Hosts in the order of their swaps."""
-    return [s["action"]["host"] for s in pawl.steps if "/swap/" in s["id"]]
-
-
-def swapped(host: str) -> str:
-    return f"etcd/{NEW}/swap/{host}"
-
-
-def until_swapped(run: PawlRun, host: str) -> None:
-    """Read on until that member is done, then end the run: what follows is another test's."""
-
-    def done(event: Event) -> bool:
-        assert event["event"] != "step-failed", run.said()
-        return event["event"] == "step-done" and event["step"] == swapped(host)
-
-    run.until(done)
-    run.kill()
 
 
 def test_the_connection_drops_after_the_command_ran(etcd_cluster: Cluster) -> None:
     """sshd is killed on the host right after it has carried out the stop."""
     cluster = etcd_cluster
-    pawl = on_the_way(cluster, 2)
+    pawl = cluster.on_the_way(2)
     host = swaps(pawl)[0]
     wrapper = "/usr/local/sbin/systemctl"
     script = (
@@ -65,7 +37,7 @@ def test_the_connection_drops_after_the_command_ran(etcd_cluster: Cluster) -> No
 def test_the_host_reboots_during_the_swap(etcd_cluster: Cluster) -> None:
     """After the new binary was put in place, before it was started."""
     cluster = etcd_cluster
-    pawl = on_the_way(cluster, 2)
+    pawl = cluster.on_the_way(2)
     host = swaps(pawl)[0]
     run = PawlRun(pawl, hold=[f"after switch {host}/"])
     run.until_held()
@@ -81,7 +53,7 @@ def test_the_leader_changes_between_check_and_stop(etcd_cluster: Cluster) -> Non
     """Once while pawl can still see it: it moves leadership away. And once in the very last
     instant, after its last look: etcd hands over on SIGTERM; nothing acknowledged is lost."""
     cluster = etcd_cluster
-    pawl = on_the_way(cluster, 2)
+    pawl = cluster.on_the_way(2)
     host = swaps(pawl)[0]
     assert cluster.leader() != host
     with Writer(cluster) as writer:
@@ -104,7 +76,7 @@ def test_the_leader_changes_between_check_and_stop(etcd_cluster: Cluster) -> Non
 
 def test_a_second_member_dies_while_one_is_stopped(etcd_cluster: Cluster) -> None:
     cluster = etcd_cluster
-    pawl = on_the_way(cluster, 2)
+    pawl = cluster.on_the_way(2)
     host = swaps(pawl)[0]
     dead = swaps(pawl)[1]
     run = PawlRun(pawl, hold=[f"after stop {host}/"])
@@ -131,7 +103,7 @@ def test_the_transferee_dies_during_the_move_of_the_leader(etcd_cluster: Cluster
     cluster = etcd_cluster
     old = cluster.old_members(1)
     cluster.lead(old[-1])
-    pawl = on_the_way(cluster, 1)
+    pawl = cluster.on_the_way(1)
     leader = swaps(pawl)[-1]
     run = PawlRun(pawl, hold=["before move-leader"])
     target = run.until_held()["target"]
@@ -173,7 +145,7 @@ def test_the_new_binary_goes_back_to_the_old_one_when_it(
     """The artefact is a script that answers with the right version and takes all flags."""
     cluster = etcd_cluster
     pawl = cluster.scripted("etcd", release, when_run=when_run)
-    on_the_way(cluster, 0, to=release, pawl=pawl)
+    cluster.on_the_way(0, pawl=pawl, to=release)
     host = swaps(pawl)[0]
     others = [h for h in cluster.member_ids() if h != host]
     before = {h: cluster.since(h, "etcd") for h in others}
@@ -190,7 +162,7 @@ def test_the_new_binary_goes_back_to_the_old_one_when_it(
 
 def test_nospace_stops_the_roll_before_a_member_is_touched(etcd_cluster: Cluster) -> None:
     cluster = etcd_cluster
-    pawl = on_the_way(cluster, 1)
+    pawl = cluster.on_the_way(1)
     before = {h: cluster.since(h, "etcd") for h in cluster.member_ids()}
     run = PawlRun(pawl, hold=["after restore-proof"])
     run.until_held()

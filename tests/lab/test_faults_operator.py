@@ -5,15 +5,18 @@ Each ends safe, with the sentence that explains it, and the same cluster is used
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 import yaml
-from faulty import NEW, OLD, Cluster, eventually
+from faulty import NEW, OLD, Cluster, eventually, swaps, until_swapped
 from pawl_process import Pawl, PawlRun
 
 MEMBERS = ("etcd-1", "etcd-2", "etcd-3")
@@ -126,3 +129,147 @@ def test_a_pawl_that_slept_for_a_minute_does_nothing_more(etcd_cluster: Cluster)
     assert len(run.done("stop", "switch", "start")) == done
     assert started(cluster) == before
     assert {m: cluster.ssh(m, "cat /var/lib/pawl/epoch") for m in MEMBERS} == epochs
+
+
+@contextlib.contextmanager
+def disk(kind: str, directory: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A file system of its own at `directory`: (where it is, how to mend it after the fault)."""
+    image = directory.with_suffix(".image")
+    directory.mkdir()
+
+    def mount() -> None:
+        if kind == "full":
+            command = ["mount", "-t", "tmpfs", "-o", "size=1M,mode=700", "tmpfs"]
+        else:
+            command = ["mount", "-o", "loop,errors=remount-ro", str(image)]
+        subprocess.run([*command, str(directory)], check=True)
+
+    def unmount() -> None:
+        subprocess.run(["umount", str(directory)], check=True)
+
+    def mend() -> None:
+        if kind == "full":
+            (directory / "filler").unlink()
+        else:
+            unmount()
+            subprocess.run(["e2fsck", "-fyp", str(image)], check=False, capture_output=True)
+            mount()
+
+    if kind == "read-only":
+        with image.open("wb") as blank:
+            blank.truncate(24 * 1024 * 1024)
+        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    mount()
+    try:
+        yield directory, mend
+    finally:
+        unmount()
+
+
+def fail(kind: str, directory: Path) -> None:
+    """Make the disk fail as disks do."""
+    if kind == "full":
+        with contextlib.suppress(OSError), (directory / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        return
+    # An error in its metadata makes ext4 read-only under everybody who writes.
+    argv = ["findmnt", "-no", "SOURCE", str(directory)]
+    device = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+    Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error").write_text("test")
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("full", "cannot be written: the disk is full. Free some space and run again."),
+        ("read-only", "cannot be written: it is read-only. Give this user write access"),
+    ],
+)
+def test_the_disk_of_the_journal_is(
+    etcd_cluster: Cluster, tmp_path: Path, kind: str, sentence: str
+) -> None:
+    """While a member is stopped: pawl does nothing more, and goes on from there once mended."""
+    cluster = etcd_cluster
+    cluster.old_members(1)
+    with disk(kind, tmp_path / "disk") as (where, mend):
+        pawl = cluster.on_the_way(1, pawl=cluster.operator(state=where / "state"))
+        host = swaps(pawl)[0]
+        run = PawlRun(pawl, hold=[f"after stop {host}/"])
+        run.until_held()
+        fail(kind, where)
+        run.go()
+        assert run.finish(60) == 4, run.said()
+        assert sentence in run.why(), run.why()
+        assert "The cluster is not harmed" in run.why()
+        assert run.done("switch") == []
+        assert cluster.active(host, "etcd") == "inactive"
+        assert len(cluster.etcd_versions()) == 2, "quorum"
+        again = PawlRun(pawl, "--no-probe")
+        assert again.finish(60) == 4, again.said()
+        assert "The cluster is not harmed" in again.why() or "lock file" in again.why()
+        mend()
+        run = PawlRun(pawl, "--no-probe")
+        until_swapped(run, host)
+        assert run.done("stop") == [], "it was found stopped"
+    assert cluster.etcd_versions()[host] == NEW
+
+
+def test_the_journal_is_deleted(etcd_cluster: Cluster) -> None:
+    """While a member is stopped: a new plan from a new journal finishes that member first."""
+    cluster = etcd_cluster
+    pawl = cluster.on_the_way(1)
+    host = swaps(pawl)[0]
+    run = PawlRun(pawl, hold=[f"after stop {host}/"])
+    run.until_held()
+    for file in (pawl.config.parent / "state").glob("journal.db*"):
+        file.unlink()
+    run.go()
+    assert run.finish(60) == 4, run.said()
+    assert "was deleted or replaced while in use: start pawl again" in run.why()
+    assert "The cluster is not harmed" in run.why()
+    assert cluster.active(host, "etcd") == "inactive"
+    assert "nothing to run: no run is unfinished and no plan is approved" in pawl.run(ok=(4,))
+    pawl.plan(*WAY_THERE)
+    assert swaps(pawl)[0] == host
+    run = PawlRun(pawl, "--no-probe")
+    until_swapped(run, host)
+    assert run.done("stop") == [], "it was found stopped"
+    assert cluster.etcd_versions()[host] == NEW
+
+
+def test_a_host_that_tells_a_clock_an_hour_off_is_refused(etcd_cluster: Cluster) -> None:
+    """The machines share this kernel's clock, so the host's `date` is made to tell another."""
+    cluster = etcd_cluster
+    fake = "/usr/local/sbin/date"
+    script = "#!/bin/sh\nexec /usr/bin/date -d '+3600 seconds' \"$@\"\n"
+    cluster.write("etcd-2", fake, script, "755")
+    try:
+        pawl = cluster.operator()
+        argv = pawl.argv("plan", *WAY_THERE)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert "PAWL-H005 host etcd-2: is +3600.0 s off (limit 1.0 s)." in done.stderr
+        assert "Set up time synchronisation" in done.stderr
+    finally:
+        cluster.ssh("etcd-2", f"rm {fake}")
+
+
+def test_pawls_own_clock_jumps_forth_and_back_in_the_middle_of_a_swap(
+    etcd_cluster: Cluster,
+) -> None:
+    """The machines' clocks stay; it is the operator's that is set."""
+    cluster = etcd_cluster
+    pawl = cluster.on_the_way(1)
+    host = swaps(pawl)[0]
+    run = PawlRun(pawl, hold=[f"before stop {host}/", f"after switch {host}/"])
+    run.until_held()
+    run.go("clock 3600")
+    run.go()
+    run.until_held()
+    run.go("clock -7200")
+    run.go()
+    until_swapped(run, host)
+    stamps = [e["at"] for e in run.seen if "at" in e]
+    assert max(stamps) - min(stamps) > 7000, "the clock was set"
+    assert cluster.etcd_versions()[host] == NEW

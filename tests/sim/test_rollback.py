@@ -60,6 +60,24 @@ async def test_etcd_goes_back_from_the_mixed_state() -> None:
     assert versions(cluster)["etcd"] == {"3.5.33"}
 
 
+@pytest.mark.parametrize(
+    ("step", "effect"),
+    [("etcd/3.5.33/enable-downgrade", "enable-downgrade"), ("etcd/3.5.33/swap/etcd-2", "start")],
+)
+def test_a_begun_downgrade_is_cancelled(step: str, effect: str) -> None:
+    @virtual
+    async def go() -> None:
+        cluster = SimCluster(policy=QUICK, etcd_version="3.6.14")
+        plan = await killed(cluster, Target(etcd="3.5.33", only=("etcd",)), step, effect)
+        assert str(cluster.world.etcd.cluster) == "3.5"
+        await back(cluster, plan)
+        assert versions(cluster)["etcd"] == {"3.6.14"}
+        assert cluster.world.etcd.downgrade is None
+        assert str(cluster.world.etcd.cluster) == "3.6"
+
+    go()
+
+
 @virtual
 async def test_api_servers_go_back_until_the_finish() -> None:
     cluster = SimCluster(policy=QUICK)

@@ -5,7 +5,8 @@ source and target exchanged, run by the same runner under the same invariants. S
 crashes, pauses and approvals like any other.
 
 What is closed, and why, is said before anything is touched:
-  etcd            the old binary refuses to start once the cluster version has gone past its minor
+  etcd            the old binary refuses to start once the cluster version has gone past its minor;
+                  a downgrade goes back by its cancellation first
   API servers     once one of them serves the new minor proper, objects may be stored that the old
                   binary does not know; until then (the two-step upgrade) it is an open exit
   machines        a machine that was removed is gone; going back is a new plan
@@ -13,14 +14,16 @@ What is closed, and why, is said before anything is touched:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pawl.core import skew
 from pawl.core.actions import (
     AddControlPlane,
     AddNode,
     AnyAction,
+    CancelEtcdDowngrade,
     ConvergeEtcd,
+    EnableEtcdDowngrade,
     FinishEmulation,
     Landed,
     MoveEtcdLeader,
@@ -64,16 +67,25 @@ def reverse(
     swaps = [s for s in begun if isinstance(s.action, Swap)]
     draft = Draft(state=state, target=_target(swaps), config=config, releases={})
     _stage(draft, swaps)
+    lowered = any(isinstance(s.action, EnableEtcdDowngrade) for s in begun)
+    if lowered:
+        draft.add(
+            "back/etcd/cancel-downgrade",
+            "etcd",
+            CancelEtcdDowngrade(),
+            why="Until it is cancelled, the cluster version stays pinned to the older minor.",
+            keep=True,
+        )
     for step in _followers_first(swaps, state):
         _back(draft, step)
     etcd = [s.action for s in swaps if isinstance(s.action, SwapEtcdMember | ReplaceEtcdMachine)]
-    if etcd:
-        minor = str(Minor.parse(etcd[0].source))
+    if etcd or lowered:
+        minor = str(_etcd_before(plan, etcd))
         draft.add(
             f"back/etcd/{minor}/converge",
             "etcd",
-            ConvergeEtcd(minor=minor, down=True),
-            why="The old binary on every member that had left it, with equal hashes.",
+            ConvergeEtcd(minor=minor, down=not lowered),
+            why="What ran before on every member that had left it, with equal hashes.",
             keep=True,
         )
     draft.add("back/landed", "landed", Landed(), why="Asserted per object, as for the way there.")
@@ -85,6 +97,12 @@ def reverse(
         source=source_of(state),
         steps=tuple(draft.steps),
     ).sealed()
+
+
+def _etcd_before(plan: Plan, swaps: Sequence[SwapEtcdMember | ReplaceEtcdMachine]) -> Minor:
+    """etcd's minor before the plan."""
+    told = [s.source for s in swaps] or list(plan.source.versions.get("etcd", ()))
+    return max(Minor.parse(version) for version in told)
 
 
 def _begun(plan: Plan, view: RunView, to_step: str) -> Iterator[Step]:

@@ -1,0 +1,73 @@
+"""etcd machines made anew on their kept disks: a whole roll, and a disk that is not there."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from faulty import NEW, OLD, Cluster, eventually, swaps
+from pawl_process import PawlRun
+
+from pawl.core.errors import Fenced
+from pawl.interfaces.wiring import open_session
+
+
+async def claim(config: Path, host: str, epoch: int) -> None:
+    """What an operator of that epoch would do first on the host."""
+    async with open_session(config) as session:
+        await session.hosts.claim(host, epoch)
+
+
+def test_a_whole_roll_by_replacement_with_an_empty_disk_on_its_way(
+    etcd_cluster: Cluster,
+) -> None:
+    """The first machine comes back with an empty data disk; once it has its own again, the same
+    run lands. Every new machine knows its operator before that one has claimed it."""
+    cluster = etcd_cluster
+    cluster.etcd_all(OLD)
+    before = {m["host"]: m for m in cluster.status()["members"]}
+    machines = {m.name: m.identity for m in cluster.lab.dir.machines()}
+    cluster.etcdctl("etcd-1", "put", "kept", "on-its-disk")
+    pawl = cluster.operator()
+    pawl.plan("--only", "etcd", "--etcd", NEW, "--strategy", "etcd=replace")
+    first, second, third = swaps(pawl)
+
+    run = PawlRun(
+        pawl, hold=[f"before replace-machine {first} ", f"after replace-machine {first} "]
+    )
+    run.until_held()
+    disk = cluster.lab.machine(first).dir.disks / "etcd"
+    aside = disk.with_name("etcd-aside")
+    disk.rename(aside)
+    run.go()
+    run.until_held()
+    epoch = int(cluster.ssh(first, "cat /var/lib/pawl/epoch"))
+    assert epoch > 1, "born with the epoch of its operator"
+    with pytest.raises(Fenced, match=f"epoch {epoch - 1} is behind {epoch}"):
+        asyncio.run(claim(pawl.config, first, epoch - 1))
+    run.go()
+    assert run.finish(120) == 4, run.said()
+    assert f"etcd member {first} came back with an empty data disk" in run.why(), run.why()
+    assert "The other members serve. Attach the disk that it had" in run.why()
+    assert cluster.since(first, "etcd") == "0", "found before etcd was ever started there"
+    assert set(cluster.etcd_versions()) == {second, third}
+    assert len(run.done("replace-machine")) == 1, "the old image was not tried on the same disk"
+    assert cluster.etcdctl(second, "put", "quorum", "kept") == "OK"
+
+    cluster.lab.power_off(first)
+    disk.rename(disk.with_name("etcd-blank"))
+    aside.rename(disk)
+    cluster.lab.power_on(first)
+    eventually(f"{first} is back", lambda: cluster.etcd_versions().get(first) == NEW)
+    run = PawlRun(pawl, "--no-probe")
+    assert run.finish() == 0, run.said()
+    assert [t.split()[0] for t in run.done("replace-machine")] == [second, third]
+    after = {m["host"]: m for m in cluster.status()["members"]}
+    assert {m["version"] for m in after.values()} == {NEW}
+    assert {h: m["member_id"] for h, m in after.items()} == {
+        h: m["member_id"] for h, m in before.items()
+    }
+    now = {m.name: m.identity for m in cluster.lab.dir.machines()}
+    assert {n for n in now if now[n] != machines[n]} == {first, second, third}
+    assert cluster.etcdctl(first, "get", "kept", "--print-value-only") == "on-its-disk"
