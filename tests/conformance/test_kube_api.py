@@ -44,8 +44,9 @@ class FixedClock:
 
 
 class Api:
-    def __init__(self, port: int, kubeconfig: Path, crt: Path) -> None:
+    def __init__(self, port: int, kubeconfig: Path, crt: Path, etcd: str) -> None:
         self.port = port
+        self.etcd = etcd
         self.url = f"https://127.0.0.1:{port}"
         self.kubeconfig = kubeconfig
         self.crt = crt
@@ -131,7 +132,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
             assert processes[1].poll() is None, log
             assert time.monotonic() < end, log
             time.sleep(0.2)
-    yield Api(secure, kubeconfig, crt)
+    yield Api(secure, kubeconfig, crt, f"http://127.0.0.1:{client}")
     for process in reversed(processes):
         process.kill()
         process.wait()
@@ -323,6 +324,28 @@ async def test_the_lease_counts_epochs_and_fences(client: KubeClient) -> None:
     assert (await lease.renew(second)).epoch == 6
     await lease.release(second)
     assert (await lease.acquire("a", 15, at_least=0)).epoch == 7
+
+
+async def test_a_lease_that_etcd_cannot_write_is_nobodys_answer(
+    api: Api, client: KubeClient
+) -> None:
+    lease = ApiLease(client, FixedClock())
+    held = await lease.acquire("full", 1, at_least=20)
+
+    def alarm(action: str) -> None:
+        body = {"action": action, "memberID": "1", "alarm": "NOSPACE"}
+        request = urllib.request.Request(
+            f"{api.etcd}/v3/maintenance/alarm", data=msgspec.json.encode(body)
+        )
+        urllib.request.urlopen(request, timeout=5).read()
+
+    alarm("ACTIVATE")
+    try:
+        with pytest.raises(Unreachable, match="space"):
+            await lease.renew(held)
+    finally:
+        alarm("DEACTIVATE")
+    await lease.release(await lease.renew(held))
 
 
 async def test_a_server_that_does_not_answer_gives_way_to_one_that_does(api: Api) -> None:

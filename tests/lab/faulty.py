@@ -82,20 +82,21 @@ class Cluster:
         path.chmod(0o600)
         return Pawl(path, **(environment or {}))
 
-    def scripted(self, component: str, version: str, *, when_run: str) -> Pawl:
-        """An operator whose artefact of this component and version is a shell script: it gives the
-        right version, has its flags checked by the real program, and then runs `when_run`."""
-        local = self._directory / f"scripted-{version}"
-        directory = local / component / version
-        directory.mkdir(parents=True)
-        real = f"/opt/pawl/{component}/$(readlink /opt/pawl/{component}/current)/{component}"
-        for name in (component, *(("etcdctl", "etcdutl") if component == "etcd" else ())):
-            body = (
-                f'#!/bin/sh\ncase "$*" in\n*version*) echo "{name} v{version}" ; exit ;;\n'
-                f'*pawl-probe* | *"=-1"*) exec {real} "$@" ;;\nesac\n{when_run}\n'
-            )
-            (directory / name).write_text(body)
-            (directory / name).chmod(0o755)
+    def scripted(self, release: str, *components: str, when_run: str) -> Pawl:
+        """An operator whose artefacts of this release are shell scripts: they give the right
+        version, let the real program check flags, and otherwise do `when_run`."""
+        local = self._directory / f"scripted-{release}"
+        for component in components:
+            directory = local / component / release
+            directory.mkdir(parents=True)
+            real = f"/opt/pawl/{component}/$(readlink /opt/pawl/{component}/current)/{component}"
+            for name in (component, *(("etcdctl", "etcdutl") if component == "etcd" else ())):
+                (directory / name).write_text(
+                    f'#!/bin/sh\ncase "$1" in *version) echo "{name} v{release}"; exit ;; esac\n'
+                    'case "$*" in *pawl-probe* | *=-1* | *--write-config-to=*) '
+                    f'exec {real} "$@" ;; esac\n{when_run}\n'
+                )
+                (directory / name).chmod(0o755)
         # A cache of its own: nobody else may ever be served these.
         return self.operator(
             environment={"PAWL_CACHE": str(local / "cache")},

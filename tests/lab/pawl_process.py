@@ -53,13 +53,15 @@ class Pawl:
     def json(self, *words: str, ok: tuple[int, ...] = (0,)) -> Any:
         return json.loads(self(*words, "-o", "json", ok=ok))
 
-    def plan(self, *words: str) -> str:
-        """Make a plan and give all its approvals; returns the digest."""
+    def plan(self, *words: str, approve: Sequence[str] | None = None) -> str:
+        """Make a plan and give all its approvals (or those named); returns the digest."""
         out = self.config.parent / f"plan-{time.monotonic_ns()}.json"
         self("plan", *words, "--out", str(out))
         plan = json.loads(out.read_text())
         digest, self.steps = str(plan["digest"]), plan["steps"]
-        self("approve", digest, "plan", *{s["approval"] for s in plan["steps"] if s["approval"]})
+        if approve is None:
+            approve = ("plan", *{s["approval"] for s in plan["steps"] if s["approval"]})
+        self("approve", digest, *approve)
         return digest
 
     def run(self, *words: str, ok: tuple[int, ...] = (0,), timeout: float = 600) -> str:

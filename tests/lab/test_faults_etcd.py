@@ -144,7 +144,7 @@ def test_the_new_binary_goes_back_to_the_old_one_when_it(
 ) -> None:
     """The artefact is a script that answers with the right version and takes all flags."""
     cluster = etcd_cluster
-    pawl = cluster.scripted("etcd", release, when_run=when_run)
+    pawl = cluster.scripted(release, "etcd", when_run=when_run)
     cluster.on_the_way(0, pawl=pawl, to=release)
     host = swaps(pawl)[0]
     others = [h for h in cluster.member_ids() if h != host]

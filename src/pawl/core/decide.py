@@ -250,6 +250,8 @@ def _trouble(
             return f"etcd member {', '.join(sick)} is not healthy."
         if not quorum.kept(state):
             return "etcd has no quorum."
+        if alarm := quorum.alarmed(state):
+            return alarm
     if isinstance(action, _ON_CONTROL_PLANE):
         why = _elsewhere(action, state)
         if why:

@@ -69,6 +69,11 @@ def why_not_stop(state: ClusterState, host: str) -> str:
     learners = [m.name for m in state.members if m.learner]
     if learners:
         return f"etcd learner {', '.join(learners)} is left over: promote or remove it first."
+    return alarmed(state)
+
+
+def alarmed(state: ClusterState) -> str:
+    """Which alarms stand, "" for none. With NOSPACE nothing can be written, nor pawl's Lease."""
     alarms = sorted({a for m in state.members for a in m.alarms})
     if alarms:
         return f"etcd alarm {', '.join(alarms)} is raised: clear its cause and disarm it first."

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 
 import anyio
 
-from pawl.core.errors import Fenced, Refused, Temporary, Unreachable
+from pawl.core.errors import Fenced, Refused, StepFailed, Temporary, Unreachable
 from pawl.ports.clock import Clock
 from pawl.ports.hosts import Hosts
 from pawl.ports.kube import Lease, LeaseHeld
@@ -29,6 +29,9 @@ RENEW_EVERY = 3.0
 JUST_NOW = 0.5
 """Seconds for which a renewal counts for effects that no host guards: many evictions at once need
 no renewal each."""
+
+NOT_NOW = (Unreachable, Refused, StepFailed)
+"""Why a renewal may fail without anybody else owning the cluster: it is tried again."""
 
 
 class Guard:
@@ -78,7 +81,7 @@ class Guard:
         )
         try:
             await self._lease.release(dead)
-        except (Fenced, Unreachable):
+        except (Fenced, *NOT_NOW):
             return  # somebody else has it by now, or nobody can say: acquire will tell
 
     async def claim(self, *hosts: str) -> None:
@@ -103,7 +106,7 @@ class Guard:
             return
         try:
             await self._renew()
-        except (Unreachable, Refused) as error:
+        except NOT_NOW as error:
             if not on_host:
                 raise Temporary(
                     f"the Lease cannot be renewed ({error}), and without it nothing but hosts "
@@ -131,7 +134,7 @@ class Guard:
             await self._clock.sleep(RENEW_EVERY)
             try:
                 await self._renew()
-            except (Unreachable, Refused):
+            except NOT_NOW:
                 continue
             except Fenced:
                 return
@@ -142,6 +145,6 @@ class Guard:
             return
         try:
             await self._lease.release(self._held)
-        except (Fenced, Unreachable):
+        except (Fenced, *NOT_NOW):
             return  # it expires by itself
         self._held = None

@@ -324,6 +324,8 @@ class SimLease:
     async def _api(self) -> World:
         world = await self._operator.turn(API)
         world.api()
+        if "NOSPACE" in world.etcd.alarms:
+            raise Temporary("the API refused the lease: etcd has no space left.", 1.0)
         return world
 
     async def acquire(self, holder: str, duration: float, at_least: int) -> LeaseHeld:
