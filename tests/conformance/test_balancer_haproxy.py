@@ -203,5 +203,7 @@ async def test_an_unknown_server_and_an_odd_name(rig: Rig) -> None:
 
 async def test_a_dead_balancer_is_unreachable(rig: Rig) -> None:
     rig.balancer._config = LoadBalancerConfig(host="lb", socket=f"{rig.directory}/gone.sock")
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match=r"runtime socket .*gone.sock on lb does not answer"):
         await rig.balancer.members()
+    with pytest.raises(Unreachable, match=r"does not answer \(nobody listens there\); is HAProxy running"):
+        await rig.balancer.drain("cp-1", 1)

@@ -1,7 +1,7 @@
 """One lab that is broken again and again: what the fault tests share.
 
-`Cluster` gives operators (pawl with a state directory of its own, as on another machine), commands
-on machines, and etcd as it really is. Nothing here waits a fixed time: `eventually` looks again.
+`Cluster` gives operators (pawl, on this machine or as if on another), commands on machines, and
+etcd as it really is. Nothing here waits a fixed time: `eventually` looks again.
 """
 
 from __future__ import annotations
@@ -70,17 +70,22 @@ class Cluster:
     def operator(
         self, state: Path | None = None, environment: Mapping[str, str] | None = None, **over: Any
     ) -> Pawl:
-        """A pawl with its own journal and lock: another operator's machine. `over` goes into its
-        pawl.yaml."""
+        """A pawl of this machine: they share journal and lock, so that each may go on at once
+        after another was killed. With a `state` of its own it is a pawl on another machine, which
+        must wait for a Lease. `over` goes into its pawl.yaml."""
         self._made += 1
         directory = self._directory / f"operator-{self._made}"
         directory.mkdir()
         data = yaml.safe_load(self.lab.dir.config.read_text())
-        over = {"policy": QUICK, "state": str(state or directory / "state"), **over}
+        over = {"policy": QUICK, "state": str(state or self._directory / "state"), **over}
         path = directory / "pawl.yaml"
         path.write_text(yaml.safe_dump(merged(data, over)))
         path.chmod(0o600)
         return Pawl(path, **(environment or {}))
+
+    def elsewhere(self) -> Pawl:
+        """A pawl on another machine."""
+        return self.operator(state=self._directory / f"elsewhere-{self._made}")
 
     def scripted(self, release: str, *components: str, when_run: str) -> Pawl:
         """An operator whose artefacts of this release are shell scripts: they give the right
@@ -104,7 +109,8 @@ class Cluster:
         )
 
     def status(self) -> Any:
-        return Pawl(self.lab.dir.config).json("status")
+        """What is seen now, complete or not: here something is often broken on purpose."""
+        return Pawl(self.lab.dir.config).json("status", ok=(0, 1, 3))
 
     # -- machines
 

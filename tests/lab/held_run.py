@@ -1,6 +1,6 @@
 """A `pawl run` that stands still at chosen instants, and goes on when it is told to.
 
-    python held_run.py CONFIG "before stop etcd-1/" "after switch etcd-2/" …
+    python held_run.py CONFIG PLAN "before stop etcd-1/" "after switch etcd-2/" …
 
 It takes the command's own path, with a hook around each effect and a clock that can be set. At an
 instant that was named (when, effect, start of its target; each once) it prints one line more than
@@ -66,17 +66,17 @@ class Hold:
         return line
 
 
-async def main(config: Path, instants: list[str]) -> int:
+async def main(config: Path, what: str, instants: list[str]) -> int:
     clock = MovableClock()
     async with open_session(config) as session:
         session.clock = clock  # before anything else of the session is made
-        plan, run = choose(session.journal, "")
+        plan, run = choose(session.journal, what)
         return await drive(session, plan, run, False, "json", Hold(instants, clock))
 
 
 if __name__ == "__main__":
     try:
-        code = anyio.run(main, Path(sys.argv[1]), sys.argv[2:])
+        code = anyio.run(main, Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
     except PawlError as error:
         print(f"pawl: {error}", file=sys.stderr)
         code = exit_code(error)

@@ -30,8 +30,9 @@ class Pawl:
     def __init__(self, config: Path, **environment: str) -> None:
         self.config = config
         self.environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        self.digest = ""
         self.steps: list[dict[str, Any]] = []
-        """Of the last plan that was made."""
+        """Of the last plan that was made, which is also what `PawlRun` runs."""
 
     def __call__(self, *words: str, ok: tuple[int, ...] = (0,), timeout: float = 600) -> str:
         done = subprocess.run(
@@ -43,7 +44,8 @@ class Pawl:
             env=self.environment,
         )
         assert done.returncode in ok, (
-            f"pawl {' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+            f"pawl {' '.join(words)} ended with {done.returncode}\n{done.stdout[-3000:]}\n"
+            f"{done.stderr}"
         )
         return done.stdout
 
@@ -58,11 +60,11 @@ class Pawl:
         out = self.config.parent / f"plan-{time.monotonic_ns()}.json"
         self("plan", *words, "--out", str(out))
         plan = json.loads(out.read_text())
-        digest, self.steps = str(plan["digest"]), plan["steps"]
+        self.digest, self.steps = str(plan["digest"]), plan["steps"]
         if approve is None:
             approve = ("plan", *{s["approval"] for s in plan["steps"] if s["approval"]})
-        self("approve", digest, *approve)
-        return digest
+        self("approve", self.digest, *approve)
+        return self.digest
 
     def run(self, *words: str, ok: tuple[int, ...] = (0,), timeout: float = 600) -> str:
         """`pawl run` to its end; returns its last sentence (the reason of its end)."""
@@ -78,9 +80,10 @@ class PawlRun:
     def __init__(self, pawl: Pawl, *words: str, hold: Sequence[str] = ()) -> None:
         """`hold`: instants such as "before stop etcd-1/" (when, effect, start of its target)."""
         if hold:
-            command = [sys.executable, str(HELD), str(pawl.config), *hold]
+            command = [sys.executable, str(HELD), str(pawl.config), pawl.digest, *hold]
         else:
             command = [sys.executable, "-m", "pawl", "run", *words]
+            command += [pawl.digest] if pawl.digest else []
             command += ["--config", str(pawl.config), "-o", "json"]
         self.process = subprocess.Popen(
             command,

@@ -19,11 +19,30 @@ async def claim(config: Path, host: str, epoch: int) -> None:
         await session.hosts.claim(host, epoch)
 
 
-def test_a_whole_roll_by_replacement_with_an_empty_disk_on_its_way(
+def another_disk(cluster: Cluster, host: str) -> Path:
+    """Attach an empty disk in place of the member's own, which is put aside; returns where."""
+    disk = cluster.lab.machine(host).dir.disks / "etcd"
+    aside = disk.with_name("etcd-aside")
+    disk.rename(aside)
+    return aside
+
+
+def own_disk(cluster: Cluster, host: str, aside: Path) -> None:
+    """What a person would do: power off, attach the right disk, power on."""
+    cluster.lab.power_off(host)
+    disk = aside.with_name("etcd")
+    disk.rename(disk.with_name("etcd-blank"))
+    aside.rename(disk)
+    cluster.lab.power_on(host)
+    eventually(f"{host} is back", lambda: cluster.etcd_versions().get(host) == NEW)
+
+
+def test_a_whole_roll_by_replacement_in_which_disks_are_not_attached(
     etcd_cluster: Cluster,
 ) -> None:
-    """The first machine comes back with an empty data disk; once it has its own again, the same
-    run lands. Every new machine knows its operator before that one has claimed it."""
+    """The first machine comes back with an empty disk, on which the unit does not start; the
+    second with an empty one on which it does. Both have their own again, and the same run lands.
+    Every new machine knows its operator before that one has claimed it."""
     cluster = etcd_cluster
     cluster.etcd_all(OLD)
     before = {m["host"]: m for m in cluster.status()["members"]}
@@ -37,9 +56,7 @@ def test_a_whole_roll_by_replacement_with_an_empty_disk_on_its_way(
         pawl, hold=[f"before replace-machine {first} ", f"after replace-machine {first} "]
     )
     run.until_held()
-    disk = cluster.lab.machine(first).dir.disks / "etcd"
-    aside = disk.with_name("etcd-aside")
-    disk.rename(aside)
+    aside = another_disk(cluster, first)
     run.go()
     run.until_held()
     epoch = int(cluster.ssh(first, "cat /var/lib/pawl/epoch"))
@@ -54,15 +71,24 @@ def test_a_whole_roll_by_replacement_with_an_empty_disk_on_its_way(
     assert set(cluster.etcd_versions()) == {second, third}
     assert len(run.done("replace-machine")) == 1, "the old image was not tried on the same disk"
     assert cluster.etcdctl(second, "put", "quorum", "kept") == "OK"
+    own_disk(cluster, first, aside)
 
-    cluster.lab.power_off(first)
-    disk.rename(disk.with_name("etcd-blank"))
-    aside.rename(disk)
-    cluster.lab.power_on(first)
-    eventually(f"{first} is back", lambda: cluster.etcd_versions().get(first) == NEW)
+    run = PawlRun(pawl, hold=[f"before replace-machine {second} "])
+    run.until_held()
+    aside = another_disk(cluster, second)
+    aside.with_name("etcd").mkdir(mode=0o700)
+    (aside.with_name("etcd") / ".disk").touch()
+    run.go()
+    assert run.finish(120) == 4, run.said()
+    assert f"etcd member {second} came back with a" in run.why(), run.why()
+    assert "data disk: etcd is stopped there" in run.why()
+    assert cluster.active(second, "etcd") == "inactive"
+    assert set(cluster.etcd_versions()) == {first, third}
+    own_disk(cluster, second, aside)
+
     run = PawlRun(pawl, "--no-probe")
     assert run.finish() == 0, run.said()
-    assert [t.split()[0] for t in run.done("replace-machine")] == [second, third]
+    assert [t.split()[0] for t in run.done("replace-machine")] == [third]
     after = {m["host"]: m for m in cluster.status()["members"]}
     assert {m["version"] for m in after.values()} == {NEW}
     assert {h: m["member_id"] for h, m in after.items()} == {
@@ -70,4 +96,5 @@ def test_a_whole_roll_by_replacement_with_an_empty_disk_on_its_way(
     }
     now = {m.name: m.identity for m in cluster.lab.dir.machines()}
     assert {n for n in now if now[n] != machines[n]} == {first, second, third}
-    assert cluster.etcdctl(first, "get", "kept", "--print-value-only") == "on-its-disk"
+    for host in before:
+        assert cluster.etcdctl(host, "get", "kept", "--print-value-only") == "on-its-disk"

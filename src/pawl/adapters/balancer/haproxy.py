@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+import asyncssh
+
 from pawl.adapters.balancer import configfile, runtime
 from pawl.adapters.hosts.connection import Connections
-from pawl.adapters.hosts.ssh import GuardMissing, SshHosts
+from pawl.adapters.hosts.ssh import GuardMissing, SocketSilent, SshHosts
 from pawl.core.config import HostConfig, LoadBalancerConfig
-from pawl.core.errors import StepFailed, Temporary
+from pawl.core.errors import StepFailed, Temporary, Unreachable
 from pawl.core.model import BalancerMember
 
 DELETE_ATTEMPTS = 20
@@ -105,13 +107,24 @@ class HaproxyBalancer:
         except GuardMissing:
             await self._guard.claim(host, epoch)
             said = await self._ask(command)
+        except SocketSilent as error:
+            raise self._silent(str(error)) from error
         return said.strip()
+
+    def _silent(self, why: str) -> Unreachable:
+        return Unreachable(
+            f"the load balancer's runtime socket {self._config.socket} on {self._config.host} does "
+            f"not answer ({why}); is HAProxy running there?"
+        )
 
     async def _ask(self, command: str) -> str:
         async with self._connections.use(self._config.host, self._timeout) as connection:
-            reader, writer = await connection.open_unix_connection(
-                self._config.socket, encoding="utf-8"
-            )
+            try:
+                reader, writer = await connection.open_unix_connection(
+                    self._config.socket, encoding="utf-8"
+                )
+            except asyncssh.ChannelOpenError as error:
+                raise self._silent(str(error)) from error
             try:
                 writer.write(command + "\n")
                 writer.write_eof()

@@ -2,8 +2,8 @@
 # pawl's guard: every change on this host goes through here, under one lock, with the operator's
 # epoch compared to the highest one ever accepted. An operator that was paused, or has a twin,
 # holds a lower epoch and can do nothing more. Nothing here is built from data: each verb takes
-# plain arguments. Exit codes: 0 done, 64 usage, 74 the effect failed, 75 try again,
-# 77 fenced, 78 a needed tool is missing.
+# plain arguments. Exit codes: 0 done, 64 usage, 69 nobody answers at a socket, 74 the effect
+# failed, 75 try again, 77 fenced, 78 a needed tool is missing.
 #
 # usage: guard EPOCH_FILE EPOCH VERB [ARG...]
 set -eu
@@ -93,7 +93,7 @@ remove) # DIRECTORY: a throw-away one that pawl made
 	;;
 socket) # SOCKET: one command from stdin to a unix socket, its answer to stdout
 	command -v socat >/dev/null || fail 78 "socat is not installed"
-	socat -t 5 - "UNIX-CONNECT:$1" || fail 74 "no answer from $1"
+	socat -t 5 - "UNIX-CONNECT:$1" 2>/dev/null || fail 69 "nobody listens there"
 	;;
 *) fail 64 "unknown verb $verb" ;;
 esac

@@ -30,11 +30,15 @@ POLL_SECONDS = 0.1
 PROBE_SECONDS = 15.0
 _INSTALL = 'umask 077 && mkdir -p -- "$(dirname "$1")" && cat >"$1.$$" && mv -f -- "$1.$$" "$1"'
 _READ = '[ ! -e "$1" ] || cat -- "$1"'
-EXIT_AGAIN, EXIT_FENCED, EXIT_MISSING = 75, 77, 78
+EXIT_SILENT, EXIT_AGAIN, EXIT_FENCED, EXIT_MISSING = 69, 75, 77, 78
 
 
 class GuardMissing(StepFailed):
     """A tool that this verb needs is not installed on the host."""
+
+
+class SocketSilent(Unreachable):
+    """Nobody answers at a local socket of the host, though the host itself does."""
 
 
 class SshHosts:
@@ -85,6 +89,8 @@ class SshHosts:
             )
         if ran.code == EXIT_AGAIN:
             raise Temporary(f"{host} cannot {verb} yet: {why}", delay=1.0)
+        if ran.code == EXIT_SILENT:
+            raise SocketSilent(why)
         if ran.code == EXIT_MISSING:
             raise GuardMissing(f"{host} could not {verb}: {why}")
         raise StepFailed(f"{host} could not {verb}: {why}")
