@@ -205,5 +205,5 @@ async def test_a_dead_balancer_is_unreachable(rig: Rig) -> None:
     rig.balancer._config = LoadBalancerConfig(host="lb", socket=f"{rig.directory}/gone.sock")
     with pytest.raises(Unreachable, match=r"runtime socket .*gone.sock on lb does not answer"):
         await rig.balancer.members()
-    with pytest.raises(Unreachable, match=r"does not answer \(nobody listens there\); is HAProxy running"):
+    with pytest.raises(Unreachable, match=r"\(nobody listens there\); is HAProxy running there"):
         await rig.balancer.drain("cp-1", 1)

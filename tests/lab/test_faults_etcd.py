@@ -13,42 +13,6 @@ from pawl_process import PawlRun
 WAY_THERE = ("--only", "etcd", "--etcd", NEW)
 
 
-def test_the_connection_drops_after_the_command_ran(etcd_cluster: Cluster) -> None:
-    """sshd is killed on the host right after it has carried out the stop."""
-    cluster = etcd_cluster
-    pawl = cluster.on_the_way(2)
-    host = swaps(pawl)[0]
-    wrapper = "/usr/local/sbin/systemctl"
-    script = (
-        f'#!/bin/sh\n/usr/bin/systemctl "$@"\n[ "$1" = stop ] || exit\nrm -f {wrapper}\n'
-        "touch /run/dropped\npkill -KILL -f '^sshd: root'\n"
-    )
-    cluster.write(host, wrapper, script, "755")
-    run = PawlRun(pawl, "--no-probe")
-    until_swapped(run, host)
-    assert cluster.ssh(host, "ls /run/dropped"), "the connection was dropped"
-    lost = [e["why"] for e in run.seen if e["event"] == "waiting" and "Looking again" in e["why"]]
-    assert any(f"the SSH connection to {host} broke" in why for why in lost), lost
-    intended = [e for e in run.seen if e["event"] == "effect-intended" and e["effect"] == "stop"]
-    assert len(intended) == 1, "the stop had happened, and was found"
-    assert cluster.etcd_versions()[host] == NEW
-
-
-def test_the_host_reboots_during_the_swap(etcd_cluster: Cluster) -> None:
-    """After the new binary was put in place, before it was started."""
-    cluster = etcd_cluster
-    pawl = cluster.on_the_way(2)
-    host = swaps(pawl)[0]
-    run = PawlRun(pawl, hold=[f"after switch {host}/"])
-    run.until_held()
-    booted = cluster.ssh(host, "cat /proc/1/stat | cut -d' ' -f22")
-    cluster.ssh(host, "systemctl reboot", check=False)
-    run.go()
-    until_swapped(run, host)
-    assert cluster.ssh(host, "cat /proc/1/stat | cut -d' ' -f22") != booted
-    assert cluster.etcd_versions()[host] == NEW
-
-
 def test_the_leader_changes_between_check_and_stop(etcd_cluster: Cluster) -> None:
     """Once while pawl can still see it: it moves leadership away. And once in the very last
     instant, after its last look: etcd hands over on SIGTERM; nothing acknowledged is lost."""
@@ -125,6 +89,42 @@ def test_the_transferee_dies_during_the_move_of_the_leader(etcd_cluster: Cluster
     run = PawlRun(pawl, "--no-probe")
     assert run.finish() == 0, run.said()
     assert set(cluster.etcd_versions().values()) == {NEW}
+
+
+def test_the_connection_drops_after_the_command_ran(etcd_cluster: Cluster) -> None:
+    """sshd is killed on the host right after it has carried out the stop."""
+    cluster = etcd_cluster
+    pawl = cluster.on_the_way(1)
+    host = swaps(pawl)[0]
+    wrapper = "/usr/local/sbin/systemctl"
+    script = (
+        f'#!/bin/sh\n/usr/bin/systemctl "$@"\n[ "$1" = stop ] || exit\nrm -f {wrapper}\n'
+        "touch /run/dropped\npkill -KILL -f '^sshd: root'\n"
+    )
+    cluster.write(host, wrapper, script, "755")
+    run = PawlRun(pawl, "--no-probe")
+    until_swapped(run, host)
+    assert cluster.ssh(host, "ls /run/dropped"), "the connection was dropped"
+    lost = [e["why"] for e in run.seen if e["event"] == "waiting" and "Looking again" in e["why"]]
+    assert any(f"the SSH connection to {host} broke" in why for why in lost), lost
+    intended = [e for e in run.seen if e["event"] == "effect-intended" and e["effect"] == "stop"]
+    assert len(intended) == 1, "the stop had happened, and was found"
+    assert cluster.etcd_versions()[host] == NEW
+
+
+def test_the_host_reboots_during_the_swap(etcd_cluster: Cluster) -> None:
+    """After the new binary was put in place, before it was started."""
+    cluster = etcd_cluster
+    pawl = cluster.on_the_way(1)
+    host = swaps(pawl)[0]
+    run = PawlRun(pawl, hold=[f"after switch {host}/"])
+    run.until_held()
+    booted = cluster.ssh(host, "cat /proc/1/stat | cut -d' ' -f22")
+    cluster.ssh(host, "systemctl reboot", check=False)
+    run.go()
+    until_swapped(run, host)
+    assert cluster.ssh(host, "cat /proc/1/stat | cut -d' ' -f22") != booted
+    assert cluster.etcd_versions()[host] == NEW
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,9 @@ async def test_a_second_member_dies_while_one_is_stopped() -> None:
     assert "etcd-3" in ended.why
     assert cluster.world.violations == []
     assert cluster.world.runs("etcd-2", "etcd"), "the member that was stopped is up again"
+    at = {c.identity: c.at for c in cluster.world.changes}
+    down = at["start", "etcd-2/etcd"] - at["stop", "etcd-2/etcd"]
+    assert down < 8.0, f"without quorum for {down:.0f} s, because the API was asked first"
     assert cluster.world.etcd.has_quorum()
     cluster.world.boot("etcd-3")
     await goes_on(cluster)

@@ -29,6 +29,9 @@ RENEW_EVERY = 3.0
 JUST_NOW = 0.5
 """Seconds for which a renewal counts for effects that no host guards: many evictions at once need
 no renewal each."""
+HOST_WAITS = 2.0
+"""Seconds for which work on a host waits for a renewal: while etcd has no quorum every question to
+the API hangs, and starting a stopped member is what brings it back."""
 
 NOT_NOW = (Unreachable, Refused, StepFailed)
 """Why a renewal may fail without anybody else owning the cluster: it is tried again."""
@@ -105,7 +108,10 @@ class Guard:
         if self._held is not None and age < (RENEW_EVERY + 1.0 if on_host else JUST_NOW):
             return
         try:
-            await self._renew()
+            with anyio.fail_after(HOST_WAITS if on_host else None):
+                await self._renew()
+        except TimeoutError:
+            return  # the host's own fence decides
         except NOT_NOW as error:
             if not on_host:
                 raise Temporary(

@@ -30,6 +30,11 @@ SSH = 0.05
 API = 0.01
 OBSERVE = 0.3
 REFRESH = 0.1
+SILENT = 5.0
+"""Seconds until a client gives up on a machine that is off."""
+HANGS = 15.0
+"""Seconds until a client gives up on an API server whose etcd has no quorum: its own deadline,
+once for each address that it tries."""
 
 
 class Operator:
@@ -56,6 +61,11 @@ class Operator:
         self.world.advance()
         return self.world
 
+    async def hang(self) -> None:
+        """A question that the API can only answer from etcd, which has no quorum."""
+        if self.world.etcd.members and not self.world.etcd.has_quorum():
+            await self.turn(HANGS)
+
 
 class SimClock:
     def __init__(self, operator: Operator) -> None:
@@ -81,6 +91,10 @@ class SimObserver:
     ) -> ClusterState:
         """Reads all of it again: a simulated refresh is never staler than a real one."""
         world = await self._operator.turn(REFRESH)
+        if parts & {"api", "nodes"}:
+            await self._operator.hang()
+        elif "etcd" in parts and any(not world.hosts[m].up for m in world.etcd.members):
+            await self._operator.turn(SILENT)
         return snapshot(world, self._operator.clock.offset)
 
 
@@ -323,6 +337,7 @@ class SimLease:
 
     async def _api(self) -> World:
         world = await self._operator.turn(API)
+        await self._operator.hang()
         world.api()
         if "NOSPACE" in world.etcd.alarms:
             raise Temporary("the API refused the lease: etcd has no space left.", 1.0)

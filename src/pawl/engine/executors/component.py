@@ -66,7 +66,9 @@ class Swap:
 
 
 async def reachable(ctx: Context, host: str, parts: frozenset[Part] = HOSTS) -> Host:
-    """The host's facts, once it answers. A host may be rebooting: that takes a while."""
+    """The host's facts, once it answers. A host may be rebooting: that takes a while. Nothing else
+    is read unless asked for: when a second fault has taken quorum away, what brings it back is the
+    start of what is stopped, and that must not wait for machines that are off."""
 
     def why(state: ClusterState) -> str:
         found = state.host(host)
@@ -122,15 +124,16 @@ async def _bring(ctx: Context, swap: Swap) -> None:
     """Until the process was started as wanted. What fails before its stop (a gate, a drain) fails
     the step as it is: then there is nothing to go back from."""
     for _ in range(TURNS):
-        host = await reachable(ctx, swap.host, swap.parts)
+        host = await reachable(ctx, swap.host)
         unit = unit_state(ctx, host, swap.component)
         linked = host.current.get(swap.component) == swap.target
         flagged = _flags_as_wanted(host, swap.component, swap.emulate)
         fresh = host.running.get(swap.component, swap.target) == swap.target
+        as_wanted = unit.active in UP and linked and flagged and fresh
         if unit.active == "deactivating":
             ctx.waiting(f"{swap.component} on {swap.host} is stopping.")
             await ctx.sleep(0.5)
-        elif unit.active in UP and linked and flagged and fresh and _may_be(swap, ctx.state):
+        elif as_wanted and _may_be(swap, await ctx.look(swap.host, parts=swap.parts)):
             break
         elif unit.active in UP:
             await swap.leave()
