@@ -153,6 +153,10 @@ class Cluster:
 
     # -- etcd
 
+    def hosts(self) -> list[str]:
+        """Machines that have a member."""
+        return [m.name for m in self.lab.dir.machines() if m.has_etcd]
+
     def etcdctl(self, machine: str, *words: str, check: bool = True) -> str:
         return self.ssh(
             machine, f". /etc/profile.d/pawl.sh; etcdctl {shlex.join(words)}", check=check
@@ -190,10 +194,19 @@ class Cluster:
         )
         assert alarm in said, said
 
+    def mend(self) -> None:
+        """After a test that failed half way: machines and etcd up again."""
+        self.lab.up()
+        for host in self.hosts():
+            self.ssh(host, "systemctl start etcd")
+        eventually("etcd is whole", lambda: set(self.etcd_versions()) == set(self.hosts()))
+
     def old_members(self, at_least: int) -> list[str]:
         """Hosts that still run OLD; all are brought back to it when there are not enough."""
         versions = self.etcd_versions()
-        assert set(versions) == set(self.member_ids()), f"not all members answer: {versions}"
+        if set(versions) != set(self.hosts()):
+            self.mend()
+            versions = self.etcd_versions()
         if sum(v == OLD for v in versions.values()) < at_least:
             self.etcd_all(OLD)
             versions = self.etcd_versions()
@@ -208,12 +221,14 @@ class Cluster:
 
     def etcd_all(self, version: str) -> None:
         """Bring every member to `version` by pawl itself: the way there, or the way back."""
+        if set(self.etcd_versions()) != set(self.hosts()):
+            self.mend()
         if set(self.etcd_versions().values()) == {version}:
             return
         pawl = self.operator()
         pawl.plan("--only", "etcd", "--etcd", version)
         pawl.run()
-        assert self.etcd_versions() == dict.fromkeys(self.member_ids(), version)
+        assert self.etcd_versions() == dict.fromkeys(self.hosts(), version)
 
 
 def swaps(pawl: Pawl) -> list[str]:

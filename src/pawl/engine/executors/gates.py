@@ -76,7 +76,7 @@ async def soak(action: Soak, ctx: Context) -> str:
     state = await ctx.look(*hosts)
     before = _regressions(state, state)
     if before:
-        raise StepFailed(f"the soak cannot begin: {before[0]}")
+        raise Temporary(f"the soak cannot begin: {before[0]}", LOOK_EVERY)
     baseline, began, hashed, bad = state, ctx.now(), ctx.now(), 0
     while (left := began + action.seconds - ctx.now()) > 0:
         ctx.safe_point()
