@@ -196,8 +196,9 @@ class Cluster:
 
     def mend(self) -> None:
         """After a test that failed half way: machines and etcd up again."""
-        self.lab.up()
         for host in self.hosts():
+            if not self.lab.machine(host).running():
+                self.lab.power_on(host)
             self.ssh(host, "systemctl start etcd")
         eventually("etcd is whole", lambda: set(self.etcd_versions()) == set(self.hosts()))
 
