@@ -107,3 +107,41 @@ def test_an_empty_file_and_a_missing_one(tmp_path: Path) -> None:
     assert "the file: holds nothing" in problems(None, tmp_path)[0]
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "absent.yaml")
+
+
+def test_gates_from_a_file_lie_under_those_of_pawl_yaml(
+    good: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "gates.yaml").write_text(
+        "http-latency: {ratio: 1.4, change: 0.01}\n"
+        "queue: {kind: limit, query: sum(queue_length), by: cluster, limit: 9}\n"
+    )
+    good["metrics"] = {
+        "url": "http://127.0.0.1:9090",
+        "gates_file": "gates.yaml",
+        "gates": {"http-latency": {"ratio": 1.5}, "cpu": {"enabled": False}},
+    }
+    gates = load(good, tmp_path).metrics.gates
+    assert gates["http-latency"].ratio == 1.5
+    assert gates["http-latency"].change == 0.01
+    assert gates["queue"].limit == 9
+    assert not gates["cpu"].enabled
+
+
+def test_mistakes_in_metrics(good: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "token").touch(mode=0o644)
+    good["metrics"] = {
+        "url": "http://prometheus.example:9090",
+        "token_file": "token",
+        "cert": "ca.crt",
+        "rules": ["nowhere.yaml"],
+        "gates": {"cpu": {"ratoi": 2}},
+    }
+    found = "\n".join(problems(good, tmp_path))
+    assert "metrics.gates.cpu.ratoi: unknown key; did you mean `ratio`?" in found
+    assert "everybody on the way could read the token" in found
+    assert "holds a secret but others may read it" in found
+    assert "needs both `cert` and `key`" in found
+    assert "metrics.rules[0]: no file at" in found
+    good["metrics"] = {"url": "http://127.0.0.1:9090", "gates": {"mine": {"query": "up"}}}
+    assert "needs `kind` and `query`" in problems(good, tmp_path)[0]

@@ -172,6 +172,100 @@ class LimitConfig(_Section, frozen=True, kw_only=True):
     surge: Annotated[int, Meta(ge=1)] = 1
 
 
+class GateConfig(_Section, frozen=True, kw_only=True):
+    """One gate: numbers over a shipped gate of that name, or a gate of your own, which needs `kind`
+    and `query`. What is left out stays as shipped. docs/verify.md says what each number does."""
+
+    enabled: bool = True
+    kind: Literal["compare", "trend", "limit"] | None = None
+    query: str | None = None
+    """PromQL; `$window` stands for the range of its rates."""
+    by: Literal["pod", "node", "cluster"] | None = None
+    worse: Literal["up", "down", "both"] | None = None
+    ratio: Annotated[float, Meta(gt=0)] | None = None
+    """Treatment / control that is still allowed; of a trend, the growth within an hour."""
+    ratio_down: Annotated[float, Meta(gt=0)] | None = None
+    change: Annotated[float, Meta(ge=0)] | None = None
+    """Differences below this, in the query's unit, are never too much."""
+    limit: float | None = None
+    level: Literal["median", "mean"] | None = None
+    spread: Annotated[float, Meta(gt=0)] | None = None
+    """How much equal nodes are expected to differ, as a share of the level."""
+    unit: Literal["s", "bytes", "ratio", "cores", "1/s", "count"] | None = None
+    required: bool | None = None
+    """No data holds the run, even if this was never measured. Yes for a gate of your own."""
+
+
+class MetricsConfig(_Section, frozen=True, kw_only=True):
+    """A Prometheus-compatible server (Prometheus, Thanos, Mimir, VictoriaMetrics), read by the
+    gates of `pawl verify` and of a run. Nothing is written there; without this section there are
+    no gates."""
+
+    url: str
+    """What stands before /api/v1, e.g. https://prometheus.shop.example:9090."""
+    ca: str = ""
+    """CA of its certificate; the system's where empty."""
+    cert: str = ""
+    """Client certificate and key, where it asks for one."""
+    key: str = ""
+    token_file: str = ""
+    """File with a bearer token; read anew each time, and sent by https only."""
+    tenant: str = ""
+    """Sent as X-Scope-OrgID (Mimir, Cortex, Loki gateways)."""
+    timeout: Annotated[float, Meta(gt=0)] = 30.0
+    step: Annotated[float, Meta(ge=1)] = 15.0
+    """Seconds between samples; the scrape interval, or a multiple of it."""
+    rate_window: Annotated[float, Meta(ge=1)] = 60.0
+    """What `$window` stands for in queries, in seconds: four scrape intervals."""
+    node_label: str = "node"
+    """The label that holds a node's name in series by node."""
+    placement: str = "kube_pod_info"
+    """PromQL whose series carry the labels namespace, pod and node: which pod ran where."""
+    gates: dict[str, GateConfig] = field(default_factory=dict)
+    """By name, over the shipped gates; see docs/verify.md."""
+    gates_file: str = ""
+    """The same mapping in a file of its own; what stands in pawl.yaml goes over it."""
+    rules: tuple[str, ...] = ()
+    """Files with Prometheus alerting rules; their expressions are judged, without their `for`."""
+    server_rules: bool = False
+    """Judge what the server's own alerting rules say too, from their pending state on."""
+    expected: tuple[str, ...] = ("Watchdog", "InfoInhibitor", "KubeVersionMismatch")
+    """Alerts that an upgrade may raise; KubeVersionMismatch is true in each one."""
+    alertmanager: str = ""
+    """URL of an Alertmanager in which the alerts of a machine are silenced while it is worked on;
+    with the same CA, certificate and token."""
+    silenced: tuple[str, ...] = (
+        "KubeNodeNotReady",
+        "KubeNodeUnreachable",
+        "KubeletDown",
+        "TargetDown",
+        "NodeDown",
+        "etcdMembersDown",
+    )
+    """Alerts that are silenced, for that machine alone."""
+
+
+class GatesConfig(_Section, frozen=True, kw_only=True):
+    """Whether measurements may stop a run. Nothing happens where `metrics` is not set.
+
+    `off`: not read. `watch`: read, told and reported, but nothing is stopped. `block`: a fail
+    pauses the run, and so does what cannot be told. `proven`: block, once `pawl verify --history`
+    has found these very gates to cry wolf at most `false_alarms` of the time; watch until then.
+    """
+
+    mode: Literal["off", "watch", "proven", "block"] = "proven"
+    false_alarms: Annotated[float, Meta(ge=0, le=1)] = 0.02
+    """Share of past windows in which the gates may have failed for nothing."""
+    every: Annotated[float, Meta(ge=1)] = 30.0
+    """Seconds between two looks; a fail counts when the next look says it too."""
+    window: Annotated[float, Meta(ge=60)] = 3600.0
+    """How far back a look reaches at most."""
+    patience: Seconds = 900.0
+    """How much longer a soak lasts until the gates can tell; then a person must."""
+    on_fail: Literal["pause", "roll-back-nodes"] = "pause"
+    """`roll-back-nodes`: nodes that carry the new kubelet go back by themselves after a fail."""
+
+
 class PolicyConfig(_Section, frozen=True, kw_only=True):
     """What needs a person. Each named approval must be given with `pawl approve`."""
 
@@ -183,6 +277,7 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     soak: SoakConfig = field(default_factory=SoakConfig)
     timeouts: TimeoutConfig = field(default_factory=TimeoutConfig)
     limits: LimitConfig = field(default_factory=LimitConfig)
+    gates: GatesConfig = field(default_factory=GatesConfig)
     durations: dict[str, Seconds] = field(default_factory=dict)
     """Predicted seconds by kind of step ("swap-api-server"), over pawl's own table."""
     attempts: Annotated[int, Meta(ge=1)] = 3
@@ -278,6 +373,7 @@ class Config(_Section, frozen=True, kw_only=True):
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     probes: ProbesConfig = field(default_factory=ProbesConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
+    metrics: MetricsConfig | None = None
     state: str = ".pawl"
     """Directory of the journal and evidence (0700)."""
 

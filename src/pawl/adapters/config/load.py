@@ -9,8 +9,10 @@ import msgspec
 import yaml
 
 from pawl.adapters.config import semantics, structure
-from pawl.core.config import Config, WatchConfig
+from pawl.core.config import Config, GateConfig, WatchConfig
 from pawl.core.errors import ConfigError
+from pawl.core.verify.catalog import CATALOG
+from pawl.core.verify.gates import effective
 
 LOCAL_PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ssh", ("key", "known_hosts")),
@@ -18,6 +20,7 @@ LOCAL_PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("api", ("kubeconfig",)),
     ("artifacts", ("local", "go_cache")),
     ("backup", ("directory",)),
+    ("metrics", ("ca", "cert", "key", "token_file", "gates_file")),
 )
 
 
@@ -50,13 +53,55 @@ def parse_config(data: Any, path: Path) -> Config:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(str(path), [str(error)]) from error
-    return _absolute(config, base)
+    return _with_gates(_absolute(config, base), path)
+
+
+def _with_gates(config: Config, path: Path) -> Config:
+    """The gates of `metrics.gates_file` under those of pawl.yaml, all of them checked."""
+    metrics = config.metrics
+    if metrics is None:
+        return config
+    if metrics.gates_file:
+        from_file = _gates_of(Path(metrics.gates_file))
+        merged = {
+            name: _over(from_file.get(name), metrics.gates.get(name))
+            for name in {**from_file, **metrics.gates}
+        }
+        metrics = msgspec.structs.replace(metrics, gates=merged)
+    try:
+        effective(CATALOG, metrics.gates)
+    except ValueError as error:
+        raise ConfigError(str(path), str(error).splitlines()) from error
+    return msgspec.structs.replace(config, metrics=metrics)
+
+
+def _gates_of(path: Path) -> dict[str, GateConfig]:
+    data = read(path) or {}
+    if not isinstance(data, dict):
+        raise ConfigError(str(path), ["must hold gates by name, as `metrics.gates` does"])
+    problems = [p for name, gate in data.items() for p in structure.problems_of(gate, GateConfig)]
+    if problems:
+        raise ConfigError(str(path), problems)
+    return msgspec.convert(data, dict[str, GateConfig])
+
+
+def _over(below: GateConfig | None, above: GateConfig | None) -> GateConfig:
+    if below is None or above is None:
+        return above or below or GateConfig()
+    given = {
+        f.name: value
+        for f in msgspec.structs.fields(above)
+        if (value := getattr(above, f.name)) is not None and (f.name != "enabled" or not value)
+    }
+    return msgspec.structs.replace(below, **given)
 
 
 def _absolute(config: Config, base: Path) -> Config:
     changed: dict[str, Any] = {"state": str(semantics.resolved(base, config.state))}
     for section, keys in LOCAL_PATHS:
         struct = getattr(config, section)
+        if struct is None:
+            continue
         paths = {
             key: str(semantics.resolved(base, value))
             for key in keys
@@ -64,6 +109,11 @@ def _absolute(config: Config, base: Path) -> Config:
         }
         changed[section] = msgspec.structs.replace(struct, **paths)
     changed["watch"] = _watch(config.watch, base)
+    if config.metrics is not None:
+        changed["metrics"] = msgspec.structs.replace(
+            changed["metrics"],
+            rules=tuple(str(semantics.resolved(base, r)) for r in config.metrics.rules),
+        )
     return msgspec.structs.replace(config, **changed)
 
 

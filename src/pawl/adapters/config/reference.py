@@ -86,9 +86,11 @@ def _section(
     for info in msgspec.structs.fields(struct):
         hint = hints[info.name]
         item = structure.item_of(hint)
-        section = structure.section_of(item if item is not None else hint)
+        named = structure.named_of(hint)
+        section = named or structure.section_of(item if item is not None else hint)
         if section:
-            inner.append((f"{path}.{info.name}" if path else info.name, section))
+            place = f"{path}.{info.name}" if path else info.name
+            inner.append((f"{place}.NAME" if named else place, section))
         parts.append(
             f"| `{info.name}` | {_value(hint)} | {_default(info)} | {meanings.get(info.name, '')} |"
         )
@@ -105,6 +107,8 @@ def _value(hint: Any) -> str:
         return f"list of {_value(item)}"
     if structure.section_of(hint):
         return "section"
+    if structure.named_of(hint):
+        return "sections by name"
     bare = get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
     if choices := structure.choices_of(bare):
         return " or ".join(f"`{c}`" for c in choices)

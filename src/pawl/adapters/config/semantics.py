@@ -26,6 +26,11 @@ FILES: tuple[tuple[str, str, bool], ...] = (
     ("etcd", "cert", False),
     ("etcd", "key", True),
     ("api", "kubeconfig", True),
+    ("metrics", "ca", False),
+    ("metrics", "cert", False),
+    ("metrics", "key", True),
+    ("metrics", "token_file", True),
+    ("metrics", "gates_file", False),
 )
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -46,6 +51,7 @@ def problems_of(data: Mapping[str, Any], base: Path) -> list[str]:
         *_layout(_section(data, "layout")),
         *_machines(_section(data, "machines")),
         *_watch(_section(data, "watch")),
+        *_metrics(_section(data, "metrics"), base),
     ]
 
 
@@ -204,3 +210,37 @@ def _is_endpoint(text: str) -> bool:
 def _machines(machines: Mapping[str, Any]) -> Iterator[str]:
     if machines.get("provider") == "lab" and not machines.get("lab"):
         yield "machines.lab: is missing; with `provider: lab` name the lab (`pawl lab status`)"
+
+
+def _metrics(metrics: Mapping[str, Any], base: Path) -> Iterator[str]:
+    for key in ("url", "alertmanager"):
+        given = metrics.get(key)
+        if not isinstance(given, str) or not given:
+            continue
+        try:
+            url = urlsplit(given)
+        except ValueError as error:
+            yield f"metrics.{key}: `{given}` is not a URL ({error}); write https://HOST:PORT"
+            continue
+        if url.scheme not in ("http", "https") or not url.hostname:
+            yield f"metrics.{key}: `{given}` is not a URL; write https://HOST:PORT"
+        elif url.username or url.password:
+            yield f"metrics.{key}: holds a password; put a token into a file and name it"
+        elif metrics.get("token_file") and url.scheme != "https" and not is_loopback(url.hostname):
+            yield (
+                f"metrics.{key}: `{given}` is not https, so everybody on the way could read the "
+                "token; use https, or leave out `token_file`"
+            )
+    if bool(metrics.get("cert")) != bool(metrics.get("key")):
+        yield "metrics.cert: a client certificate needs both `cert` and `key`"
+    for index, given in enumerate(_list(metrics.get("rules"))):
+        if isinstance(given, str) and not resolved(base, given).is_file():
+            yield f"metrics.rules[{index}]: no file at {resolved(base, given)}; correct the path"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this very machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

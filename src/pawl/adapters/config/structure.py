@@ -76,6 +76,11 @@ def _value(
         for index, entry in enumerate(value):
             _value(entry, item, f"{path}[{index}]", found)
         return
+    named = named_of(hint)
+    if named is not None and isinstance(value, Mapping):
+        for name, entry in value.items():
+            _value(entry, named, _join(path, str(name)), found)
+        return
     try:
         msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
@@ -97,6 +102,11 @@ def section_of(hint: Any) -> type[msgspec.Struct] | None:
 def item_of(hint: Any) -> Any | None:
     """The item type of `tuple[T, ...]`."""
     return get_args(hint)[0] if get_origin(hint) is tuple else None
+
+
+def named_of(hint: Any) -> type[msgspec.Struct] | None:
+    """The section type of `dict[str, Section]`."""
+    return section_of(get_args(hint)[1]) if get_origin(hint) is dict else None
 
 
 def is_union(hint: Any) -> bool:
