@@ -51,6 +51,7 @@ def traces(name: str) -> list[str]:
     found = [f"namespace {n}" for n in network.netns_of(name)]
     found += [f"process {pid}" for pid in cgroups.pids(name)]
     found += [str(g) for h in cgroups.hierarchies() if (g := h / "pawl" / name).exists()]
+    found += [str(p) for p in Path("/dev/shm").glob(f"pawl-lab-{name}-*")]
     alias = f"pawl-lab:{name}"
     if alias in subprocess.run(["ip", "link"], capture_output=True, text=True, check=True).stdout:
         found.append("a bridge")

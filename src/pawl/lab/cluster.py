@@ -108,6 +108,7 @@ class Lab:
         host.raise_limits()
         with self.dir.locked(alone=True):
             lab = self._choose(wanted)
+            self.dir.make_disks()
             progress = Progress(self._say)
             progress.enter("image", f"lab {lab.name}, Kubernetes {lab.versions['kubernetes']}")
             self._identities(lab)
@@ -413,7 +414,7 @@ class Lab:
                 network.remove_interface(self.name, machine)
                 forget(self.name, machine)
             network.remove_bridges(self.name)
-            shutil.rmtree(self.dir.path)
+            self.dir.remove()
 
 
 def _node_ready(prober: Prober, address: str, name: str) -> bool:

@@ -125,7 +125,7 @@ class LabMachine:
         if spec.has_etcd:
             disk = self.dir.disks / "etcd"
             disk.mkdir(parents=True, exist_ok=True, mode=0o700)
-            binds.append(f"--bind={disk}:/var/lib/etcd")
+            binds.append(f"--bind={disk.resolve()}:/var/lib/etcd")
         if spec.role == "worker":
             binds.append("--bind=/dev/kmsg")
         return binds

@@ -6,7 +6,7 @@
         ├── lab.json  .lock        what was asked for; the lab's lock
         ├── pawl.yaml              pawl's configuration of this cluster
         ├── pki/  ssh/             CAs, certificates, keys, known_hosts
-        ├── disks/MACHINE/etcd     data disks: outlive their machine
+        ├── disks/MACHINE/etcd     data disks: outlive their machine (disks is a link into memory)
         └── machines/MACHINE/      spec.json, runtime.json, console.log, and upper/ work/ scratch/,
                                    which are thrown away with the machine
 
@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +43,11 @@ def write(path: Path, data: bytes | str, mode: int = 0o644) -> None:
         out.write(data.encode() if isinstance(data, str) else data)
     os.chmod(temporary, mode)
     os.replace(temporary, path)
+
+
+MEMORY = Path("/dev/shm")
+MEMORY_FREE = 2 << 30
+"""Bytes that must be free there for a lab's data disks; etcd's hold some 100 MB each."""
 
 
 class MachineDir:
@@ -83,6 +90,55 @@ class LabDir:
         self.pki = self.path / "pki"
         self.ssh = self.path / "ssh"
         self.kubeconfig = self.path / "admin.kubeconfig"
+
+    @property
+    def disks(self) -> Path:
+        return self.path / "disks"
+
+    def make_disks(self) -> None:
+        """The place of all data disks: in this host's memory if it has room, else on its disk.
+
+        etcd wants a disk of its own. Ten machines share one here, and each sync of a member waits
+        for what all the others write: 100 ms and more, where a member's own disk takes 1 ms.
+        Raises `Refused` for a lab whose disks a reboot of this host has emptied.
+        """
+        if self.disks.is_symlink() and not self.disks.exists():
+            raise Refused(
+                [
+                    f"the data disks of lab {self.name!r} lay in memory and went with a reboot of "
+                    f"this host: `pawl lab down --name {self.name}`, then raise it anew"
+                ]
+            )
+        if self.disks.exists():
+            return
+        if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_FREE:
+            self.disks.mkdir(mode=0o700)
+            return
+        place = self._memory()
+        self._forget_memory()
+        place.mkdir(mode=0o700)
+        self.disks.symlink_to(place)
+
+    def remove(self) -> None:
+        """All files of the lab, those in memory too."""
+        self._forget_memory()
+        shutil.rmtree(self.path)
+
+    def _memory(self) -> Path:
+        """One place for each lab, whatever root it is kept under."""
+        root = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:8]
+        return MEMORY / f"pawl-lab-{self.name}-{root}"
+
+    def _forget_memory(self) -> None:
+        """Everyone may write to /dev/shm, so what is not root's own directory is not touched."""
+        place = self._memory()
+        try:
+            found = place.lstat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise Refused([f"{place} is in the way and is somebody else's: look at it, remove it"])
+        shutil.rmtree(place)
 
     def exists(self) -> bool:
         return self.spec_file.exists()
