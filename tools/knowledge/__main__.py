@@ -1,4 +1,5 @@
-"""python -m tools.knowledge extract 1.36 1.37 | schemas | second | releases | etcd | build | check.
+"""python -m tools.knowledge extract 1.36 1.37 | schemas | second | releases | notes | etcd | build
+| check.
 
 Everything but `build` and `check` reads sources from the Go module cache (set GOMODCACHE to keep
 them apart; some 200 MB a minor) or, for `second`, two Python packages. `build` needs only the
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from . import extract, history, openapi, releases, second, sources, tables
+from . import extract, history, notes, openapi, releases, second, sources, tables
 
 
 def main(argv: list[str]) -> int:
@@ -30,6 +31,8 @@ def main(argv: list[str]) -> int:
             (extract.EXTRACTS / "validate.json").write_bytes(extract.encode(second.kinds()))
         case ["releases"]:
             (extract.EXTRACTS / "releases.json").write_bytes(extract.encode(releases.table()))
+        case ["notes"]:
+            (extract.EXTRACTS / "notes.json").write_bytes(extract.encode(notes.table()))
         case ["etcd"]:
             for line in sources.ETCD:
                 place = extract.EXTRACTS / f"etcd-{line}.json"
@@ -54,7 +57,7 @@ def built() -> dict[str, bytes]:
     out = {f"{name}.json": tables.encode(rows) for name, rows in builder.build().items()}
     out["sources.json"] = tables.encode(
         [{"minor": f"1.{n}", "read": builder.facts[n]["sources"]} for n in tables.MINORS]
-        + [{"as_of": builder.releases["as_of"]}]
+        + [{"as_of": builder.releases["as_of"]}, {"notes": builder.notes["until"]}]
     )
     return dict(sorted(out.items()))
 

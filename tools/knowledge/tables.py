@@ -60,6 +60,7 @@ class Builder:
         self.releases: dict[str, Any] = json.loads(
             (extract.EXTRACTS / "releases.json").read_bytes()
         )
+        self.notes: dict[str, Any] = json.loads((extract.EXTRACTS / "notes.json").read_bytes())
         self.disagreements: list[Row] = []
 
     def build(self) -> dict[str, list[Row]]:
@@ -73,6 +74,7 @@ class Builder:
             "in_tree": self.in_tree(),
             "demands": self.demands(),
             "releases": self.releases_table(),
+            "notes": self.notes["notes"],
         }
         tables["disagreements"] = sorted(
             self.disagreements, key=lambda r: (r["table"], r["subject"], r["minor"])

@@ -25,12 +25,16 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 
 class Beforehand(msgspec.Struct, frozen=True, kw_only=True):
-    """`asked` names the binaries that were asked on this machine ("kubelet 1.37.0"), `not_asked`
-    those that could not be. `scan` holds findings that were made of a scan of the cluster."""
+    """`notes_unread` are sentences on minors whose notes are not known, `notes_newer` on patch
+    releases that are newer than what was read. `asked` names the binaries that were asked on this
+    machine ("kubelet 1.37.0"), `not_asked` those that could not be. `scan` holds findings that were
+    made of a scan of the cluster.
+    """
 
     uses: tuple[HostUse, ...] = ()
     notes: tuple[Judged, ...] = ()
     notes_unread: tuple[str, ...] = ()
+    notes_newer: tuple[str, ...] = ()
     scan: tuple[Finding, ...] = ()
     scan_unread: tuple[Unread, ...] = ()
     asked: tuple[str, ...] = ()

@@ -287,6 +287,23 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     """How long a run waits for the cluster to be healthy again before it halts."""
 
 
+class FindingsConfig(_Section, frozen=True, kw_only=True):
+    """What `pawl plan` looks at before it plans, beside the live state. Each is on; one that is
+    switched off is named in every plan. `waivers` and `corrections` are files (docs/findings.md,
+    docs/knowledge.md); a file of waivers that is not there holds none."""
+
+    scan: bool = True
+    """The API's objects, their managers, Helm releases, metrics and audit logs (`pawl scan`)."""
+    hosts: bool = True
+    """Flags and configuration in use on the hosts."""
+    binaries: bool = True
+    """The target's binaries that lie on this machine, asked about what is in use."""
+    changelog: bool = True
+    """Urgent release notes on the way."""
+    waivers: str = "waivers.yaml"
+    corrections: str = ""
+
+
 class ServiceProbe(_Section, frozen=True, kw_only=True):
     """A workload that the prober uses as its users do: a new connection for each request.
 
@@ -371,6 +388,7 @@ class Config(_Section, frozen=True, kw_only=True):
     artifacts: ArtifactsConfig = field(default_factory=ArtifactsConfig)
     backup: BackupConfig = field(default_factory=BackupConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    findings: FindingsConfig = field(default_factory=FindingsConfig)
     probes: ProbesConfig = field(default_factory=ProbesConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
     metrics: MetricsConfig | None = None

@@ -26,6 +26,7 @@ from pawl.adapters.kube.objects import VersionInfo
 from pawl.adapters.observer import LiveObserver
 from pawl.adapters.observer.live import api_urls
 from pawl.adapters.store import FileLock, SqliteJournal
+from pawl.core.changelog.facts import ApiFacts
 from pawl.core.config import ApiConfig, Config, EtcdConfig, SshConfig
 from pawl.core.errors import ConfigError, PawlError
 from pawl.core.model import ApiServer, ClusterState
@@ -34,6 +35,7 @@ from pawl.core.workloads.facts import Workloads
 from pawl.ports.artifacts import Artifacts
 from pawl.ports.clock import Clock
 from pawl.ports.etcd import Etcd
+from pawl.ports.inuse import InUse, Oracle
 from pawl.ports.journal import Journal
 from pawl.ports.kube import Kube, Lease
 from pawl.ports.lock import LocalLock
@@ -127,6 +129,26 @@ class Session:
     @cached_property
     def hosts(self) -> SshHosts:
         return SshHosts(self._connections, self.config.layout, self.config.policy.timeouts)
+
+    @cached_property
+    def in_use(self) -> InUse:
+        from pawl.adapters.hosts.inuse import UseReader
+
+        # Units, files and processes of a host take it longer than its plain facts do.
+        seconds = 3 * self.config.policy.timeouts.read
+        return UseReader(self._connections, self.config.layout, seconds)
+
+    @cached_property
+    def oracle(self) -> Oracle:
+        from pawl.adapters.hosts.oracle import CachedOracle
+
+        return CachedOracle(self.artifacts, self.inventory.all())
+
+    async def api_facts(self) -> ApiFacts:
+        """What single release notes ask the API for."""
+        from pawl.adapters.kube.access import api_facts
+
+        return await api_facts(self._kube_client)
 
     @cached_property
     def _gateway(self) -> Gateway:

@@ -33,6 +33,6 @@ class Oracle(Protocol):
         """What this release of a component says of the flags and files in use on these hosts.
 
         It is asked on this machine, never started, and reaches nobody. None when its binary is
-        not at hand here.
+        not at hand here. Raises Unreachable when it gives no answer.
         """
         ...

@@ -21,6 +21,7 @@ LOCAL_PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("artifacts", ("local", "go_cache")),
     ("backup", ("directory",)),
     ("metrics", ("ca", "cert", "key", "token_file", "gates_file")),
+    ("findings", ("waivers", "corrections")),
 )
 
 

@@ -8,6 +8,10 @@ validation errors are reported together, and the one that pawl provoked is taken
 Seen with kube-apiserver, kube-controller-manager, kube-scheduler, kubelet and kube-proxy 1.36.0
 and 1.37.0, etcd 3.5.33 and 3.6.14: no socket is opened, no directory made, exit within 0.2 s.
 kube-proxy and etcd stop at their first error. A time limit stands around all of it.
+
+The scheduler reads its configuration file only after validation. `SCHEDULER_CONFIG` asks it by
+another way: no port (`--secure-port=0`), and a kubeconfig that is not there, which is what it stops
+at when all before was in order.
 """
 
 from __future__ import annotations
@@ -49,6 +53,10 @@ PROBES: dict[str, Probe] = {
     # Writes the defaulted configuration and exits, instead of starting.
     "kube-proxy": Probe(poison=("--write-config-to=/dev/null",), echo=re.compile(r"(?!)")),
 }
+SCHEDULER_CONFIG = Probe(
+    poison=("--secure-port=0", "--write-config-to=/dev/null"),
+    echo=re.compile(r"stat \S*pawl-no-kubeconfig: no such file or directory"),
+)
 _SECURE = Probe(poison=("--secure-port=-1",), echo=_SECURE_PORT)
 _PARSE_ONLY = Probe(poison=("--version",), echo=re.compile(r"(?!)"))
 
@@ -61,9 +69,11 @@ def probe_of(component: str, flags: Sequence[str]) -> Probe:
     return PROBES.get(component, _SECURE)
 
 
-def complaints(component: str, flags: Sequence[str], code: int, output: str) -> tuple[str, ...]:
+def complaints(
+    component: str, flags: Sequence[str], code: int, output: str, probe: Probe | None = None
+) -> tuple[str, ...]:
     """The binary's own objections in `output`, one sentence each; none means accepted."""
-    probe = probe_of(component, flags)
+    probe = probe or probe_of(component, flags)
     said = [_clean(line, probe) for line in output.splitlines()]
     found = tuple(dict.fromkeys(s for s in said if s))
     if found:
@@ -92,6 +102,8 @@ def _message(line: str) -> str:
     """The error text of one line of klog, zap, pflag or Go's flag package; "" for other lines."""
     if line.startswith("Error: "):
         return line.removeprefix("Error: ").strip()
+    if line.startswith("panic: "):  # the kubelet's, for gates in its configuration file
+        return re.sub(r"^failed to merge .*?, error: ", "", line.removeprefix("panic: ").strip())
     if m := _KLOG.match(line) or _ZAP.match(line):
         return m[1].replace('\\"', '"')
     if re.match(r"flag provided but not defined:|invalid (boolean )?value .* for flag", line):

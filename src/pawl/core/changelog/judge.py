@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+from pawl.core.changelog.decisions import decide
+from pawl.core.changelog.facts import Facts, Use
 from pawl.core.changelog.item import URGENT, Acknowledgement, Item, Judged, Verdict
 from pawl.core.findings import Finding, Severity
-from pawl.core.knowledge.answer import gates_of
 from pawl.core.knowledge.store import Knowledge
-from pawl.core.model import ClusterState
+
+__all__ = ["CODE", "Facts", "Use", "findings", "judge", "judged"]
 
 CODE = "PAWL-K001"
 """The finding of an urgent note that nobody has dealt with."""
@@ -43,65 +44,11 @@ _CLIENT_GO = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Use:
-    """An object in use, from manifests or the cluster: "policy/v1beta1", its kind, and where."""
-
-    api_version: str
-    kind: str
-    where: str
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known about the cluster. `state` None: nothing, so everything needs a person.
-
-    `uses` None: objects were not looked at; an empty tuple: looked, and none are there.
-    """
-
-    state: ClusterState | None = None
-    uses: tuple[Use, ...] | None = None
-    _flags: dict[str, list[tuple[str, str]]] = field(default_factory=dict, compare=False)
-    _gates: dict[str, list[str]] = field(default_factory=dict, compare=False)
-
-    def __post_init__(self) -> None:
-        for host in self.state.hosts if self.state else ():
-            for component, flags in host.flags.items():
-                for flag in flags:
-                    name = flag.lstrip("-").partition("=")[0]
-                    self._flags.setdefault(name, []).append((component, host.name))
-                for gate, value in gates_of(flags).items():
-                    word = str(value).lower()
-                    self._gates.setdefault(gate, []).append(
-                        f"{component} on {host.name} sets {gate}={word}"
-                    )
-
-    @property
-    def hosts_read(self) -> bool:
-        return bool(self.state and self.state.hosts) and all(
-            h.reachable for h in (self.state.hosts if self.state else ())
-        )
-
-    def flag(self, name: str, components: set[str]) -> list[str]:
-        return [
-            f"{component} on {host} runs with --{name}"
-            for component, host in self._flags.get(name, ())
-            if not components or component in components
-        ]
-
-    def gate(self, name: str) -> list[str]:
-        return self._gates.get(name, [])
-
-    def has(self, component: str) -> bool:
-        return any(
-            component in h.current or component in h.flags
-            for h in (self.state.hosts if self.state else ())
-        )
-
-
 def judge(item: Item, facts: Facts, knowledge: Knowledge) -> tuple[Verdict, tuple[str, ...]]:
     if facts.state is None:
         return "needs a person", ("no facts about the cluster were given",)
+    if decided := decide(item, facts):
+        return decided
     if why := _not_here(item, facts):
         return "does not apply", (why,)
     text = item.text
@@ -224,7 +171,8 @@ def findings(open_items: Iterable[Judged]) -> tuple[Finding, ...]:
             severity=Severity.BLOCKER,
             subject=f"release note {j.item.id} ({j.item.version})",
             message=f"{j.item.text.splitlines()[0][:200]} [{j.verdict}: {'; '.join(j.evidence)}]",
-            remedy=f"Read it, act on it, then: pawl changelog --ack {j.item.id} --by NAME …",
+            remedy=f"Read it, act on it, then: pawl changelog … --ack {j.item.id} --by NAME.",
+            minor=".".join(j.item.version.split(".")[:2]),
         )
         for j in open_items
     )

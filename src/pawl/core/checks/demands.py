@@ -52,7 +52,7 @@ def runtimes(facts: Facts) -> Iterator[Finding]:
                 minor="1.26",
                 where=node.name,
             )
-        elif unmet := _unmet(facts, name, version, target):
+        elif unmet := _unmet(facts, name, version, node.kubelet or "", target):
             yield finding(
                 "U008",
                 subject,
@@ -72,12 +72,19 @@ def _nodes(facts: Facts) -> Iterator[Node]:
             yield node
 
 
-def _unmet(facts: Facts, name: str, version: tuple[int, ...], target: str) -> Demand | None:
-    """The first demand on the way, counting those of older minors, that the version misses."""
-    for row in sorted(facts.knowledge.demands, key=lambda r: key(r.minor)):
-        if row.on == name and key(row.minor) <= key(target) and not _meets(version, row.value):
-            return row
-    return None
+def _unmet(
+    facts: Facts, name: str, version: tuple[int, ...], kubelet: str, target: str
+) -> Demand | None:
+    """What the version misses: the first demand after the kubelet's own minor, or the newest of
+    those that are missed already."""
+    rows = [
+        row
+        for row in sorted(facts.knowledge.demands, key=lambda r: key(r.minor))
+        if row.on == name and key(row.minor) <= key(target) and not _meets(version, row.value)
+    ]
+    now = _numbers(kubelet)[:2]
+    ahead = [row for row in rows if key(row.minor) > now]
+    return ahead[0] if ahead else rows[-1] if rows else None
 
 
 def _meets(version: tuple[int, ...], value: str) -> bool:
@@ -108,7 +115,6 @@ def cgroups(facts: Facts) -> Iterator[Finding]:
                 f"kubelet on {use.host}",
                 "runs on cgroup v1, which is deprecated; failCgroupV1: false still lets it start.",
                 "Move the node to cgroup v2 in one of the next upgrades.",
-                minor=FAIL_CGROUP_V1,
                 where=where,
                 warn=True,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pawl.core.beforehand import Beforehand
 from pawl.core.changelog.item import URGENT
 from pawl.core.changelog.judge import findings as note_findings
 from pawl.core.checks.facts import Facts, check
@@ -25,14 +26,17 @@ def release_notes(facts: Facts) -> Iterator[Finding]:
 
 @check(K002="release notes on the way were not read")
 def notes_read(facts: Facts) -> Iterator[Finding]:
-    for what in facts.beforehand.notes_unread if facts.beforehand else ():
-        yield finding(
-            "K002",
-            "release notes",
-            what,
-            "Read them into the cache: pawl changelog FROM TO (or --source FILE for a place "
-            "without network), then plan again.",
-        )
+    """A minor without its notes refuses; a patch release that is newer than the table warns, since
+    303 patch releases held one urgent note in all (`pawl.core.changelog.shipped`)."""
+    known = facts.beforehand or Beforehand()
+    remedy = (
+        "Read them into the cache with `pawl changelog FROM TO` (--source FILE where there is no "
+        "network), then plan again."
+    )
+    for what in known.notes_unread:
+        yield finding("K002", "release notes", what, remedy)
+    for what in known.notes_newer:
+        yield finding("K002", "release notes", what, remedy, warn=True)
 
 
 @check(K003="nothing is known about the target")

@@ -181,6 +181,19 @@ class Release(Row, frozen=True, kw_only=True):
     latest_released: str = ""
 
 
+class Note(Row, frozen=True, kw_only=True):
+    """An urgent release note, with the fields of `pawl.core.changelog.item.Item`."""
+
+    id: str
+    version: str
+    section: str
+    category: Literal["urgent", "action required"]
+    text: str
+    prs: tuple[int, ...] = ()
+    sigs: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+
+
 class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
     """Two derivations that differ: what the one says, and what was taken."""
 

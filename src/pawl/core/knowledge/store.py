@@ -23,6 +23,7 @@ from pawl.core.knowledge.rows import (
     Flag,
     Gate,
     InTree,
+    Note,
     Plugin,
     Release,
     Row,
@@ -123,6 +124,17 @@ class Knowledge:
     @functools.cached_property
     def in_tree(self) -> tuple[InTree, ...]:
         return table("in_tree", InTree)
+
+    @functools.cached_property
+    def notes(self) -> tuple[Note, ...]:
+        """Urgent release notes, oldest release first."""
+        return table("notes", Note)
+
+    @functools.cached_property
+    def notes_until(self) -> dict[str, str]:
+        """Minor -> the newest of its releases whose notes were read."""
+        rows = table("sources", dict[str, Any])
+        return next(dict(r["notes"]) for r in rows if "notes" in r)
 
     @functools.cached_property
     def disagreements(self) -> tuple[Disagreement, ...]:

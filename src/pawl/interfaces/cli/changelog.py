@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from pawl.core.changelog.facts import Facts
     from pawl.core.changelog.item import Acknowledgement
-    from pawl.core.changelog.judge import Facts
     from pawl.core.version import Version
 
 Output = Literal["markdown", "json", "html"]
-ACKS = ".pawl/acknowledgements.json"
 
 
 def changelog(
@@ -37,7 +36,10 @@ def changelog(
         tuple[str, ...],
         Parameter(help="Files or directories with the objects in use; repeatable.", negative=()),
     ] = (),
-    acks: Annotated[Path, Parameter(help="File of the acknowledgements.")] = Path(ACKS),
+    acks: Annotated[
+        Path | None,
+        Parameter(help="File of the acknowledgements (default: where --config keeps its state)."),
+    ] = None,
     ack: Annotated[
         tuple[str, ...], Parameter(help="Acknowledge this note; repeatable.", negative=())
     ] = (),
@@ -60,15 +62,19 @@ def changelog(
     import msgspec
 
     from pawl.adapters.manifests import changelogs
+    from pawl.adapters.store import acknowledgements
     from pawl.core.changelog import render
     from pawl.core.changelog.item import Checklist
     from pawl.core.changelog.judge import judged
     from pawl.core.changelog.parse import between
+    from pawl.core.changelog.shipped import urgent
     from pawl.core.errors import ConfigError, Unreachable
     from pawl.core.knowledge.store import shipped
+    from pawl.core.skew import minor_of
+    from pawl.core.version import Minor
 
     first, last = _bounds(since, to)
-    texts, read, unread = [], [], []
+    texts, read, unread, missing = [], [], [], set()
     for number in range(first.minor, last.minor + 1):
         try:
             text, where = changelogs.read(f"{first.major}.{number}", source, refresh=refresh)
@@ -76,13 +82,18 @@ def changelog(
             # The notes of the minor one is on matter only for its later patches.
             if number > first.minor or since.count(".") == 2:
                 unread.append(str(error))
+                missing.add(Minor(first.major, number))
             continue
         texts.append(text)
         read.append(where)
     items = between(texts, first, last)
-    known = _acknowledged(acks)
+    items += tuple(  # the urgent notes of what could not be read are shipped
+        i for i in urgent(shipped(), first, last).items if minor_of(i.version) in missing
+    )
+    where_acks = _acks_file(acks, config)
+    known = acknowledgements.load(where_acks)
     if ack:
-        known = _acknowledge(acks, known, ack, {i.id for i in items}, by, note)
+        known = _acknowledge(where_acks, known, ack, {i.id for i in items}, by, note)
     elif by or note:
         raise ConfigError("pawl changelog", ["--by and --note belong to --ack ID"])
     checklist = Checklist(
@@ -127,24 +138,11 @@ def _bounds(since: str, to: str) -> tuple[Version, Version]:
 
 def _facts(state: Path | None, config: Path | None, manifests: tuple[str, ...]) -> Facts:
     from pawl.adapters.manifests.using import uses
-    from pawl.core.changelog.judge import Facts
-    from pawl.interfaces.cli.facts import state_of
+    from pawl.core.changelog.facts import Facts
+    from pawl.interfaces.cli.facts import seen
 
-    return Facts(state_of(state, config), uses(manifests) if manifests else None)
-
-
-def _acknowledged(path: Path) -> tuple[Acknowledgement, ...]:
-    import msgspec
-
-    from pawl.core.changelog.item import Acknowledgement
-    from pawl.core.errors import ConfigError
-
-    if not path.exists():
-        return ()
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=tuple[Acknowledgement, ...])
-    except msgspec.DecodeError as error:
-        raise ConfigError(str(path), [f"not a list of acknowledgements: {error}"]) from error
+    found = seen(state, config)
+    return Facts(found.state, uses(manifests) if manifests else None, found.in_use, found.api)
 
 
 def _acknowledge(
@@ -155,8 +153,7 @@ def _acknowledge(
     by: str,
     note: str,
 ) -> tuple[Acknowledgement, ...]:
-    import msgspec
-
+    from pawl.adapters.store import acknowledgements
     from pawl.core.changelog.item import Acknowledgement
     from pawl.core.errors import ConfigError
 
@@ -167,10 +164,18 @@ def _acknowledge(
     if problems:
         raise ConfigError("pawl changelog", problems)
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    new = [Acknowledgement(item=name, by=by, at=today, note=note) for name in wanted]
-    merged = (*(a for a in known if a.item not in wanted), *new)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_bytes(msgspec.json.format(msgspec.json.encode(merged), indent=2) + b"\n")
-    beside.replace(path)
-    return merged
+    new = tuple(Acknowledgement(item=name, by=by, at=today, note=note) for name in wanted)
+    return acknowledgements.add(path, known, new)
+
+
+def _acks_file(given: Path | None, config: Path | None) -> Path:
+    """--acks, else beside the journal of the cluster that is named, else below this directory."""
+    from pawl.adapters.store.acknowledgements import NAME
+
+    if given is not None:
+        return given
+    if config is None:
+        return Path(".pawl") / NAME
+    from pawl.adapters.config import load_config
+
+    return Path(load_config(config).state) / NAME

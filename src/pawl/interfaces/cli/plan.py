@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,14 +18,17 @@ import anyio
 import msgspec
 from cyclopts import Parameter
 
-from pawl.core import etcd_rules, planner, predict, render
-from pawl.core.checks import FlagComplaint
+from pawl.core import accept, etcd_rules, planner, predict, render
+from pawl.core.accept import Waiver
+from pawl.core.beforehand import Beforehand, LeftOut
 from pawl.core.config import Config
 from pawl.core.errors import ConfigError, PawlError, Refused
+from pawl.core.knowledge.store import Knowledge
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Target, encode
 from pawl.core.progress import fold
 from pawl.core.version import Minor, Version
+from pawl.interfaces.cli.beforehand import LOOKS, Found, Look, ask_staged, waivers
 
 if TYPE_CHECKING:
     from pawl.interfaces.wiring import Session
@@ -41,6 +44,8 @@ STRATEGIES: tuple[Strategy, ...] = ("in-place", "replace")
 
 EXIT_REFUSED = 2
 EXIT_INCOMPLETE = 3
+NOT_READ = {"PAWL-H001", "PAWL-H002", "PAWL-U012", "PAWL-K002", "PAWL-K003"}
+"""Findings that say that something could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,27 +211,6 @@ async def target_of(
     )
 
 
-async def ask_staged(
-    state: ClusterState, target: Target, hosts: Hosts
-) -> tuple[FlagComplaint, ...]:
-    """What target binaries that lie ready on the hosts say to the flags in use."""
-    found: list[FlagComplaint] = []
-
-    async def ask(host: str, component: str, version: str, flags: tuple[str, ...]) -> None:
-        for complaint in await hosts.accepts_flags(host, component, version, flags):
-            found.append(FlagComplaint(host, component, version, complaint))
-
-    async with anyio.create_task_group() as group:
-        for host in state.hosts:
-            for component, running in host.current.items():
-                version = target.etcd if component == "etcd" else target.kubernetes
-                ready = version in host.staged.get(component, ())
-                if host.reachable and version and ready and version != running:
-                    flags = host.flags.get(component, ())
-                    group.start_soon(ask, host.name, component, version, flags)
-    return tuple(sorted(found, key=lambda c: (c.host, c.component, c.complaint)))
-
-
 RUNS_TO_LEARN_FROM = 5
 
 
@@ -264,6 +248,9 @@ def saved_state(path: Path) -> ClusterState:
         raise ConfigError(str(path), [f"not a saved state: {error}"]) from error
 
 
+Looking = Callable[[ClusterState, Target, Mapping[str, str]], Awaitable[Found]]
+
+
 async def compute(
     asked: Request,
     config: Config,
@@ -272,16 +259,30 @@ async def compute(
     artifacts: Artifacts | None = None,
     hosts: Hosts | None = None,
     known: Mapping[Minor, Version] | None = None,
+    look: Looking | None = None,
+    accepted: Sequence[Waiver] = (),
+    knowledge: Knowledge | None = None,
 ) -> Plan:
-    """The plan for a state. Raises Refused with every reason."""
+    """The plan for a state, with what `look` finds out. Raises Refused with every reason."""
     target = await target_of(asked, artifacts, known or {})
-    complaints = await ask_staged(state, target, hosts) if hosts is not None else ()
+    releases = await between(asked, artifacts, known or {})
+    if look is not None:
+        found = await look(state, target, releases)
+    else:
+        left = tuple(LeftOut(what=what, why="planned from a saved state") for what in LOOKS)
+        found = Found(
+            Beforehand(left_out=left),
+            await ask_staged(state, target, hosts) if hosts is not None else (),
+        )
     return planner.plan(
         state,
         target,
         config,
-        releases=await between(asked, artifacts, known or {}),
-        complaints=complaints,
+        releases=releases,
+        complaints=found.complaints,
+        beforehand=found.beforehand,
+        waivers=accepted,
+        knowledge=knowledge,
     )
 
 
@@ -302,8 +303,8 @@ def shown(plan: Plan, output: Output) -> str:
 
 def refusal_code(refused: Refused) -> int:
     """2; but 3 when the only reason is that something could not be read."""
-    codes = {reason.split(" ", 1)[0] for reason in refused.reasons}
-    return EXIT_INCOMPLETE if codes <= {"PAWL-H001", "PAWL-H002"} else EXIT_REFUSED
+    codes = {reason.split(" ", 1)[0] for reason in refused.reasons} - {accept.EXPIRED}
+    return EXIT_INCOMPLETE if codes <= NOT_READ else EXIT_REFUSED
 
 
 def write_out(plan: Plan, path: Path) -> None:
@@ -341,16 +342,41 @@ def _print(text: str, *, colours: bool) -> None:
         print(_coloured(line) if colours else line)
 
 
+def left_out(options: Sequence[str], config: Config) -> dict[str, str]:
+    """Which looks are not taken, and why: by an option, or by the settings under `findings`."""
+    found = {
+        what: f"findings.{what} is false in pawl.yaml"
+        for what in LOOKS
+        if not getattr(config.findings, what)
+    }
+    return {**found, **{what: f"--no-{what}" for what in options}}
+
+
 async def _planned(
-    given: Path | None, from_state: Path | None, asked: Request, keep: Callable[[Plan], None]
+    given: Path | None,
+    from_state: Path | None,
+    asked: Request,
+    without: Sequence[str],
+    keep: Callable[[Plan], None],
 ) -> tuple[Plan, str]:
     """The plan, and where it was kept (a sentence, "" for nowhere)."""
+    from pawl.adapters.manifests.documents import knowledge
     from pawl.interfaces.wiring import open_session
 
     async with open_session(given) as session:
-        known = known_releases()
+        known, settings = known_releases(), session.config.findings
+        corrected = (Path(settings.corrections),) if settings.corrections else ()
+        tables = knowledge(corrected)
+        accepted = waivers(Path(settings.waivers))
         if from_state is not None:
-            plan = await compute(asked, session.config, saved_state(from_state), known=known)
+            plan = await compute(
+                asked,
+                session.config,
+                saved_state(from_state),
+                known=known,
+                accepted=accepted,
+                knowledge=tables,
+            )
             keep(plan)
             return plan, ""
         state = await session.observer.observe()
@@ -361,6 +387,9 @@ async def _planned(
             artifacts=session.artifacts,
             hosts=session.hosts,
             known=known,
+            look=Look(session, tables, left_out(without, session.config)),
+            accepted=accepted,
+            knowledge=tables,
         )
         keep(plan)
         return plan, _kept(session, plan)
@@ -392,6 +421,10 @@ def plan(
     release: Annotated[
         list[str] | None, Parameter(help="Exact release of a minor: 1.37=1.37.3", negative=())
     ] = None,
+    scan: Annotated[bool, Parameter(help="Scan the API's objects for what goes away")] = True,
+    hosts: Annotated[bool, Parameter(help="Read what the hosts have in use")] = True,
+    binaries: Annotated[bool, Parameter(help="Ask the target's binaries on this machine")] = True,
+    changelog: Annotated[bool, Parameter(help="Judge the urgent release notes")] = True,
     from_state: Annotated[
         Path | None, Parameter(help="Plan for a saved `pawl status -o json`, offline")
     ] = None,
@@ -402,7 +435,12 @@ def plan(
     """Compute a plan: every step with its reason, risk, time, and the way back that is open.
 
     Nothing is changed. The plan is kept under its digest, which is what an approval names. It is
-    refused (exit code 2) with all reasons at once, each with its remedy.
+    refused (exit code 2) with all reasons at once, each with its remedy; exit code 3 when the
+    only reason is that something could not be read.
+
+    What goes away on the way is looked for first: on the hosts, in the API, in the release notes,
+    and by asking the target's own binaries. A look that is left out (--no-scan …) is named in the
+    plan.
 
     For example:
 
@@ -411,7 +449,10 @@ def plan(
         pawl plan --etcd 3.5 --only etcd                # an online downgrade
         pawl plan --to 1.37 --only nodes --pool default
         pawl plan --to 1.37 --from-state status.json    # offline, for a review
+        pawl plan --to 1.37 --no-scan                   # leaves a look out; the plan says so
     """
+    looks = {"scan": scan, "hosts": hosts, "binaries": binaries, "changelog": changelog}
+    without = [what for what, wanted in looks.items() if not wanted]
     asked = request(
         to=to,
         etcd=etcd,
@@ -427,7 +468,7 @@ def plan(
             write_out(plan, out)
 
     try:
-        made, kept = anyio.run(_planned, config, from_state, asked, keep)
+        made, kept = anyio.run(_planned, config, from_state, asked, without, keep)
     except Refused as refused:
         return _refused(refused, output)
     except OSError as error:

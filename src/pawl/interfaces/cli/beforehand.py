@@ -1,0 +1,239 @@
+"""What `pawl plan` finds out before it plans: hosts, binaries, release notes, the scan.
+
+All of it is reading. What fails is named by the part that failed and becomes a finding; what was
+left out, by an option or by a setting, is named in the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from pawl.core.accept import Waiver, decode
+from pawl.core.beforehand import Beforehand, LeftOut
+from pawl.core.changelog.facts import ApiFacts, Facts
+from pawl.core.changelog.item import URGENT, Acknowledgement, Item
+from pawl.core.changelog.judge import judged
+from pawl.core.changelog.shipped import urgent
+from pawl.core.checks import CODES, FlagComplaint
+from pawl.core.checks.in_use import CONTROL_PLANE, NODE
+from pawl.core.errors import Unreachable
+from pawl.core.inuse.blame import blame
+from pawl.core.knowledge.store import Knowledge
+from pawl.core.model import ClusterState
+from pawl.core.plan import Target
+from pawl.core.version import Version
+
+if TYPE_CHECKING:
+    from pawl.interfaces.wiring import Session
+    from pawl.ports.hosts import Hosts
+    from pawl.ports.inuse import Oracle, Reading
+
+LOOKS = ("scan", "hosts", "binaries", "changelog")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    beforehand: Beforehand
+    complaints: tuple[FlagComplaint, ...] = ()
+
+
+@dataclass
+class Look:
+    """Looks at one cluster, through a session's ports. `left_out` maps a look to the reason."""
+
+    session: Session
+    knowledge: Knowledge
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    async def __call__(
+        self, state: ClusterState, target: Target, releases: Mapping[str, str]
+    ) -> Found:
+        """`releases` says which release a minor in between means, for the binaries to ask."""
+        if not target.kubernetes:
+            return Found(Beforehand(), await self._staged(state, target, ()))
+        readings: tuple[Reading, ...] = ()
+        if "hosts" not in self.left_out:
+            readings = await self.session.in_use.read(self.session.inventory.all())
+        uses = tuple(r.use for r in readings)
+        versions = passed(state, target, releases)
+        staged = await self._staged(state, target, readings)
+        asked, not_asked, said = await self._binaries(readings, target, versions)
+        shipped = urgent(self.knowledge, oldest(state, target), Version.parse(target.kubernetes))
+        items, newer = self._with_cached(shipped.items, shipped.newer, state, target)
+        api = await self.session.api_facts() if items else ApiFacts()
+        in_use = uses if "hosts" not in self.left_out else None
+        notes = judged(items, Facts(state, None, in_use, api), self.knowledge, self._acknowledged())
+        wanted = "changelog" not in self.left_out
+        return Found(
+            Beforehand(
+                uses=uses,
+                notes=notes if wanted else (),
+                notes_unread=tuple(
+                    f"The notes of Kubernetes {minor} are not known."
+                    for minor in (shipped.missing if wanted else ())
+                ),
+                notes_newer=tuple(
+                    f"The notes of {span} are newer than what is shipped and were not read."
+                    for span in (newer if wanted else ())
+                ),
+                asked=asked,
+                not_asked=not_asked,
+                left_out=tuple(
+                    LeftOut(what=what, why=self.left_out[what])
+                    for what in LOOKS
+                    if what in self.left_out
+                ),
+            ),
+            tuple(dict.fromkeys((*staged, *said))),
+        )
+
+    async def _staged(
+        self, state: ClusterState, target: Target, readings: Sequence[Reading]
+    ) -> tuple[FlagComplaint, ...]:
+        found = await ask_staged(state, target, self.session.hosts)
+        uses = {r.use.host: r.use for r in readings}
+        return tuple(
+            FlagComplaint(
+                c.host,
+                c.component,
+                c.version,
+                c.complaint,
+                blame(uses[c.host], c.component, c.complaint) if c.host in uses else "",
+            )
+            for c in found
+        )
+
+    async def _binaries(
+        self, readings: Sequence[Reading], target: Target, versions: Sequence[str]
+    ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[FlagComplaint, ...]]:
+        if "binaries" in self.left_out or not readings:
+            return (), (), ()
+        wanted = [
+            (component, version)
+            for version in versions
+            for component in parts(target)
+            if any(component in r.use.components for r in readings)
+        ]
+        return await ask(self.session.oracle, readings, wanted, target.kubernetes)
+
+    def _with_cached(
+        self,
+        items: tuple[Item, ...],
+        newer: tuple[str, ...],
+        state: ClusterState,
+        target: Target,
+    ) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+        """Notes that are newer than the table, where a CHANGELOG in the cache holds them."""
+        if not newer:
+            return items, newer
+        from pawl.adapters.manifests import changelogs
+        from pawl.core.changelog.parse import between, releases
+
+        to = Version.parse(target.kubernetes)
+        cached = changelogs.cache_directory() / f"CHANGELOG-{to.minor_line}.md"
+        if not cached.is_file():
+            return items, newer
+        text = cached.read_text(encoding="utf-8")
+        if not any(version == to for version, _ in releases(text)):
+            return items, newer
+        known = {i.id for i in items}
+        more = between([text], oldest(state, target), to)
+        return (*items, *(i for i in more if i.category in URGENT and i.id not in known)), ()
+
+    def _acknowledged(self) -> tuple[Acknowledgement, ...]:
+        from pawl.adapters.store import acknowledgements
+
+        return acknowledgements.load(self.session.state_dir / acknowledgements.NAME)
+
+
+def parts(target: Target) -> tuple[str, ...]:
+    """The components that the plan takes to a new release."""
+    only = target.only
+    return (CONTROL_PLANE if not only or "control-plane" in only else ()) + (
+        NODE if not only or "nodes" in only else ()
+    )
+
+
+def oldest(state: ClusterState, target: Target) -> Version:
+    """The oldest release that runs of what the plan changes: its notes start there."""
+    running = [v for a in state.api_servers if (v := a.version)]
+    if not target.only or "nodes" in target.only:
+        running += [v for n in state.nodes if (v := n.kubelet)]
+    known = [Version.parse(v) for v in running]
+    return min(known, default=Version.parse(target.kubernetes))
+
+
+def passed(state: ClusterState, target: Target, releases: Mapping[str, str]) -> tuple[str, ...]:
+    """The exact releases that the control plane passes: one for each minor, then the target."""
+    to = Version.parse(target.kubernetes)
+    minor = oldest(state, target).minor_line + 1
+    found: list[str] = []
+    while minor < to.minor_line:
+        if release := releases.get(str(minor)):
+            found.append(release)
+        minor = minor + 1
+    return (*found, str(to))
+
+
+async def ask(
+    oracle: Oracle, readings: Sequence[Reading], wanted: Iterable[tuple[str, str]], target: str
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[FlagComplaint, ...]]:
+    """(asked, not asked, complaints). Of releases on the way those at hand are asked; that one of
+    the target is not at hand is told."""
+    asked: list[str] = []
+    missing: list[str] = []
+    said: list[FlagComplaint] = []
+
+    async def one(component: str, version: str) -> None:
+        try:
+            answer = await oracle.ask(readings, component, version)
+        except Unreachable as error:
+            missing.append(f"{component} {version} ({error})")
+            return
+        if answer is not None:
+            asked.append(f"{component} {version}")
+            said.extend(answer)
+        elif version == target:
+            missing.append(f"{component} {version}")
+
+    async with anyio.create_task_group() as group:
+        for component, version in wanted:
+            group.start_soon(one, component, version)
+    return tuple(sorted(asked)), tuple(sorted(missing)), tuple(sorted(said, key=_order))
+
+
+def _order(complaint: FlagComplaint) -> tuple[str, ...]:
+    return (complaint.host, complaint.component, complaint.version, complaint.complaint)
+
+
+async def ask_staged(
+    state: ClusterState, target: Target, hosts: Hosts
+) -> tuple[FlagComplaint, ...]:
+    """What target binaries that lie ready on the hosts say to the flags in use."""
+    found: list[FlagComplaint] = []
+
+    async def one(host: str, component: str, version: str, flags: tuple[str, ...]) -> None:
+        for complaint in await hosts.accepts_flags(host, component, version, flags):
+            found.append(FlagComplaint(host, component, version, complaint))
+
+    async with anyio.create_task_group() as group:
+        for host in state.hosts:
+            for component, running in host.current.items():
+                version = target.etcd if component == "etcd" else target.kubernetes
+                ready = version in host.staged.get(component, ())
+                if host.reachable and version and ready and version != running:
+                    flags = host.flags.get(component, ())
+                    group.start_soon(one, host.name, component, version, flags)
+    return tuple(sorted(found, key=_order))
+
+
+def waivers(path: Path) -> tuple[Waiver, ...]:
+    """The waivers of a file; none when it is not there. Raises ConfigError."""
+    from pawl.adapters.manifests.documents import read
+
+    return decode(read(path), str(path), CODES) if path.is_file() else ()

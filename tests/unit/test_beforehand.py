@@ -1,0 +1,222 @@
+"""What `pawl plan` finds out before it plans, over ports that are scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from msgspec.structs import replace
+
+from pawl.adapters.store import acknowledgements
+from pawl.core.changelog.facts import ApiFacts
+from pawl.core.changelog.item import Acknowledgement
+from pawl.core.checks import FlagComplaint
+from pawl.core.config import FindingsConfig, HostConfig
+from pawl.core.errors import ConfigError, Refused, Unreachable
+from pawl.core.inuse.facts import FlagUse, HostUse
+from pawl.core.knowledge.store import shipped
+from pawl.core.model import ClusterState, Unread
+from pawl.core.plan import Plan, Target
+from pawl.interfaces.cli.beforehand import Found, Look, parts, passed, waivers
+from pawl.interfaces.cli.plan import compute, left_out, refusal_code, request
+from pawl.ports.inuse import Reading
+from pawl.testing.clusters import cluster, config
+
+GOAL = Target(kubernetes="1.37.0")
+API = ApiFacts(log_readers=("Group system:masters",), dynamic_resources=False)
+
+
+def use(host: str, component: str, *flags: str) -> HostUse:
+    return HostUse(
+        host=host,
+        selinux="disabled",
+        flags=tuple(
+            FlagUse(component=component, flag=f, path="/x.env", line=n)
+            for n, f in enumerate(("--v=2", *flags), 1)
+        ),
+    )
+
+
+@dataclass
+class Scripted:
+    """A session whose ports answer from these fields."""
+
+    state: ClusterState
+    state_dir: Path
+    changes: dict[str, HostUse] = field(default_factory=dict)
+    answers: dict[str, tuple[FlagComplaint, ...] | None] = field(default_factory=dict)
+    api: ApiFacts = API
+    asked: list[str] = field(default_factory=list)
+    read_hosts: bool = False
+
+    @property
+    def in_use(self) -> Scripted:
+        return self
+
+    oracle = hosts = inventory = in_use
+
+    def all(self) -> tuple[HostConfig, ...]:
+        return config(self.state).hosts
+
+    async def read(self, hosts: Sequence[HostConfig]) -> tuple[Reading, ...]:
+        self.read_hosts = True
+        return tuple(
+            Reading(
+                use=self.changes.get(h.name)
+                or use(h.name, "kubelet" if "worker" in h.roles else "kube-apiserver")
+            )
+            for h in hosts
+            if {"control-plane", "worker"} & set(h.roles)
+        )
+
+    async def ask(
+        self, readings: Sequence[Reading], component: str, version: str
+    ) -> tuple[FlagComplaint, ...] | None:
+        self.asked.append(f"{component} {version}")
+        if component == "kube-proxy":
+            raise Unreachable("no answer")
+        return self.answers.get(component, ())
+
+    async def accepts_flags(self, *_: object) -> tuple[str, ...]:
+        return ()
+
+    async def api_facts(self) -> ApiFacts:
+        return self.api
+
+
+def look(session: Scripted, **without: str) -> Look:
+    return Look(session, shipped(), without)  # type: ignore[arg-type]
+
+
+def found(session: Scripted, target: Target = GOAL, **without: str) -> Found:
+    async def go() -> Found:
+        return await look(session, **without)(session.state, target, {})
+
+    return anyio.run(go)
+
+
+def planned(session: Scripted, **without: str) -> Plan:
+    async def go() -> Plan:
+        return await compute(
+            request(to="1.37.0"),
+            config(session.state),
+            session.state,
+            look=look(session, **without),
+        )
+
+    return anyio.run(go)
+
+
+def test_a_clean_cluster_is_planned_and_every_note_stands_there_with_its_evidence(
+    tmp_path: Path,
+) -> None:
+    the_plan = planned(Scripted(cluster(), tmp_path))
+    assert [j.verdict for j in the_plan.notes] == ["does not apply"] * 4
+    assert the_plan.asked == ("kube-apiserver 1.37.0", "kubelet 1.37.0")
+    assert the_plan.left_out == ()
+    assert the_plan.findings == ()
+
+
+def test_the_same_facts_give_the_same_digest(tmp_path: Path) -> None:
+    assert (
+        planned(Scripted(cluster(), tmp_path)).digest
+        == planned(Scripted(cluster(), tmp_path)).digest
+    )
+
+
+def test_a_gate_on_one_api_server_refuses_before_the_first_step(tmp_path: Path) -> None:
+    gate = use("cp-2", "kube-apiserver", "--feature-gates=SidecarContainers=true")
+    with pytest.raises(Refused, match=r"PAWL-U001 kube-apiserver on cp-2 \(cp-2:/x.env:2\)"):
+        planned(Scripted(cluster(), tmp_path, changes={"cp-2": gate}))
+
+
+def test_what_a_binary_says_refuses_too(tmp_path: Path) -> None:
+    said = FlagComplaint("cp-1", "kube-apiserver", "1.37.0", "unknown flag: --x", "cp-1:/x.env:1")
+    with pytest.raises(Refused, match=r"PAWL-C010 .*cp-1:/x.env:1.*unknown flag: --x"):
+        planned(Scripted(cluster(), tmp_path, answers={"kube-apiserver": (said,)}))
+
+
+def test_a_binary_that_is_not_at_hand_or_silent_is_told(tmp_path: Path) -> None:
+    proxy = {"worker-1": use("worker-1", "kube-proxy")}
+    session = Scripted(cluster(), tmp_path, changes=proxy, answers={"kubelet": None})
+    the_plan = planned(session)
+    assert [f.subject for f in the_plan.findings if f.code == "PAWL-U013"] == [
+        "kube-proxy 1.37.0 (no answer)",
+        "kubelet 1.37.0",
+    ]
+
+
+def test_a_host_that_was_not_read_makes_it_incomplete(tmp_path: Path) -> None:
+    blind = HostUse(host="cp-1", unread=(Unread(source="configuration", why="timed out"),))
+    logs = replace(use("worker-1", "kubelet"))
+    session = Scripted(cluster(), tmp_path, changes={"cp-1": blind, "worker-1": logs})
+    with pytest.raises(Refused) as caught:
+        planned(session)
+    codes = {r.split(" ", 1)[0] for r in caught.value.reasons}
+    # The notes that would have been ruled out by its files wait for a person now.
+    assert codes == {"PAWL-U012", "PAWL-K001"}
+    assert refusal_code(Refused(["PAWL-U012 x", "PAWL-H001 y"])) == 3
+    assert refusal_code(caught.value) == 2
+
+
+def test_an_acknowledgement_lets_the_plan_through_and_is_in_it(tmp_path: Path) -> None:
+    session = Scripted(cluster(), tmp_path, api=ApiFacts(log_readers=("User ana",)))
+    with pytest.raises(Refused, match=r"PAWL-K001 .*139837-2d15c9.*User ana may read nodes/log"):
+        planned(session)
+    acknowledgements.add(
+        tmp_path / acknowledgements.NAME,
+        (),
+        (Acknowledgement(item="139837-2d15c9", by="Ada", at="2026-11-24", note="ana is trusted"),),
+    )
+    the_plan = planned(session)
+    assert "Ada on 2026-11-24: ana is trusted" in [j.acknowledged for j in the_plan.notes]
+
+
+def test_what_is_left_out_is_named_in_the_plan_and_not_done(tmp_path: Path) -> None:
+    session = Scripted(cluster(), tmp_path)
+    without = {"hosts": "--no-hosts", "changelog": "--no-changelog", "scan": "--no-scan"}
+    the_plan = planned(session, **without)
+    assert {(left.what, left.why) for left in the_plan.left_out} == set(without.items())
+    assert not session.read_hosts
+    assert session.asked == []
+    assert the_plan.notes == ()
+
+
+def test_settings_and_options_leave_looks_out() -> None:
+    plain = config(cluster())
+    assert left_out((), plain) == {}
+    off = replace(plain, findings=FindingsConfig(scan=False))
+    assert left_out(("hosts",), off) == {
+        "scan": "findings.scan is false in pawl.yaml",
+        "hosts": "--no-hosts",
+    }
+
+
+def test_nothing_of_kubernetes_is_looked_at_for_etcd_alone(tmp_path: Path) -> None:
+    session = Scripted(cluster(), tmp_path)
+    assert found(session, Target(etcd="3.6.14")).beforehand.notes == ()
+    assert not session.read_hosts
+
+
+def test_every_release_on_the_way_is_asked_for() -> None:
+    state = cluster(kubernetes="1.34.2")
+    way = passed(state, GOAL, {"1.35": "1.35.4", "1.36": "1.36.1"})
+    assert way == ("1.35.4", "1.36.1", "1.37.0")
+    assert parts(replace(GOAL, only=("nodes",))) == ("kubelet", "kube-proxy")
+    assert "kubelet" not in parts(replace(GOAL, only=("control-plane",)))
+
+
+def test_a_file_of_waivers_may_be_missing_but_not_broken(tmp_path: Path) -> None:
+    file: Any = tmp_path / "waivers.yaml"
+    assert waivers(file) == ()
+    file.write_text(
+        "waivers:\n- {code: PAWL-U003, owner: ada, expires: 2027-01-31, reason: new image}\n"
+    )
+    assert waivers(file)[0].expires == "2027-01-31"
+    file.write_text("waivers:\n- {code: PAWL-E001, owner: a, expires: 2027-01-31, reason: b}\n")
+    with pytest.raises(ConfigError, match="cannot be waived"):
+        waivers(file)
