@@ -106,7 +106,6 @@ class Gathered:
         self._units: dict[str, Unit] = {}
         self._flags: list[FlagUse] = []
         self._running: dict[int, tuple[FlagUse, ...]] = {}
-        self._pid: dict[str, int] = {}
         self._variables: list[Variable] = []
         self._documents: list[Document] = []
         self._contents: dict[str, bytes] = {}
@@ -124,7 +123,6 @@ class Gathered:
                     self._file(kind, component, path, base64.b64decode(data))
                 case "process", [component, pid, data]:
                     words = base64.b64decode(data).decode("utf-8", "replace").split("\0")
-                    self._pid.setdefault(component, int(pid))
                     self._running[int(pid)] = flags_of(
                         component, [((w, 0), f"process {pid}") for w in words if w]
                     )
@@ -187,7 +185,15 @@ class Gathered:
 
     def _want(self, component: str, role: str, path: str, mode: str, named_by: str) -> Wanted:
         self._asked.add((component, path))
-        return Wanted(component, role, path, mode, self._pid.get(component, 0), named_by)
+        return Wanted(component, role, path, mode, self._whose(component, path), named_by)
+
+    def _whose(self, component: str, path: str) -> int:
+        """The process of the component that names this path too, 0 for none: another process of
+        the same name may be somebody else's (a test cluster in containers)."""
+        for pid, flags in self._running.items():
+            if any(f.component == component and path in f.value for f in flags):
+                return pid
+        return 0
 
     def further(self) -> list[Wanted]:
         """Files that configuration files name: of admission plugins, and another place for static
