@@ -17,6 +17,13 @@ OWNER_PREFIX = "pawl:"
 CLOSED = Taint(key="pawl/closed", value="upgrade", effect="NoSchedule")
 """On every old node of a pool that is being replaced: no pod shall land there twice."""
 
+RELEASED = "pawl.dev/released"
+"""Label on a pod that was taken out of its ReplicaSet so that its successor is Ready before it
+goes; its value is the pod's template hash, which gives it back."""
+RELEASED_BY = "pawl.dev/released-by"
+RELEASED_FROM = "pawl.dev/released-from"
+"""Annotations beside it: whose release it is, and the ReplicaSet's "Kind/name"."""
+
 _GENERATION = re.compile(r"-v\d{3,}$")
 
 

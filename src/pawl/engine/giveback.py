@@ -23,7 +23,7 @@ from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Step
 from pawl.core.progress import RunView
 from pawl.engine.context import Context
-from pawl.engine.executors import api_server, component, nodes, perform
+from pawl.engine.executors import api_server, component, drain, nodes, perform
 
 _COMPONENTS = {
     SwapEtcdMember: "etcd",
@@ -51,6 +51,7 @@ async def everything(ctx: Context, plan: Plan, view: RunView) -> str:
             async with ctx.effect("untaint", node.name, on_host=False):
                 await ctx.tools.kube.untaint(node.name, marks.CLOSED.key)
             told.append(f"Re-opened {node.name}.")
+    told += await drain.take_back(ctx)
     for host in _drained_by_us(ctx, plan, state):
         await api_server.enter_balancer(ctx, host)
         told.append(f"{host} serves behind the balancer again.")

@@ -18,6 +18,7 @@ from pawl.ports.journal import Journal
 from pawl.ports.kube import Kube, Lease
 from pawl.ports.machines import Machines
 from pawl.ports.observer import Observer
+from pawl.ports.workloads import WorkloadReader
 
 
 class Tools(Protocol):
@@ -40,6 +41,8 @@ class Tools(Protocol):
     def etcd(self) -> Etcd: ...
     @property
     def kube(self) -> Kube: ...
+    @property
+    def workloads(self) -> WorkloadReader: ...
     @property
     def lease(self) -> Lease: ...
     @property

@@ -42,6 +42,7 @@ from pawl.ports.lock import LocalLock
 from pawl.ports.machines import Machines
 from pawl.ports.observer import Observer
 from pawl.ports.scan import ScanSource
+from pawl.ports.workloads import WorkloadReader
 
 CONFIG_VARIABLE = "PAWL_CONFIG"
 DEFAULT_CONFIG = Path("pawl.yaml")
@@ -174,7 +175,13 @@ class Session:
         self._stack.push_async_callback(client.aclose)
         return client
 
-    async def workloads(self, *, connections: bool) -> Workloads:
+    @cached_property
+    def workloads(self) -> WorkloadReader:
+        from pawl.adapters.kube.workloads import ApiWorkloads
+
+        return ApiWorkloads(self._kube_client, self.clock)
+
+    async def see_workloads(self, *, connections: bool) -> Workloads:
         """All facts of the workloads; `connections` of the hosts that are nodes too, over SSH."""
         from pawl.adapters.hosts.connections_seen import read_connections
         from pawl.adapters.kube.workloads import gather_workloads

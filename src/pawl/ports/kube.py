@@ -13,7 +13,10 @@ from pawl.core.model import Taint
 
 
 class Pod(msgspec.Struct, frozen=True, kw_only=True):
-    """A pod as a drain sees it. `owner` is "Kind/name" of its controller, "" for a bare pod."""
+    """A pod as a drain sees it. `owner` is "Kind/name" of its controller, "" for a bare pod.
+
+    `released` is the owner that pawl took it from so that its successor starts first, "" if it was
+    not; `template` the hash of its template, where its ReplicaSet knows it by one."""
 
     namespace: str
     name: str
@@ -27,6 +30,21 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     grace_seconds: float = 30.0
     local_storage: bool = False
     priority: int = 0
+    released: str = ""
+    template: str = ""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How many pods a ReplicaSet or StatefulSet has Ready, and how many it wants. One that is gone
+    wants none. `pending` names a pod of it that has no node, and why."""
+
+    ready: int
+    wanted: int
+    pending: str = ""
+
+    @property
+    def full(self) -> bool:
+        return self.ready >= self.wanted
 
 
 class Evicted(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +74,23 @@ class Kube(Protocol):
 
     async def evict(self, pod: Pod) -> Evicted:
         """Evict by UID precondition, so a new pod of the same name is never hit."""
+        ...
+
+    async def release(self, pod: Pod, owner: str) -> bool:
+        """Take the pod out of its ReplicaSet, which makes another at once, and mark whose release
+        it is. It goes on serving. False if the pod has gone meanwhile."""
+        ...
+
+    async def take_back(self, pod: Pod) -> None:
+        """Undo a release: its ReplicaSet has it again, and ends the pod that is too many."""
+        ...
+
+    async def released(self) -> tuple[Pod, ...]:
+        """All pods that are released and still there, on every node."""
+        ...
+
+    async def standing(self, namespace: str, owner: str) -> Standing:
+        """Of "Kind/name", counted over its own pods as they are now."""
         ...
 
     async def delete_node(self, node: str) -> None: ...

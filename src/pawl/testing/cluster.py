@@ -65,6 +65,7 @@ class SimSession:
         self.hosts = ports.SimHosts(self.operator)
         self.etcd = ports.SimEtcdPort(self.operator)
         self.kube = ports.SimKube(self.operator)
+        self.workloads = ports.SimWorkloads(self.operator)
         self.lease = ports.SimLease(self.operator)
         self.balancer = ports.SimBalancer(self.operator) if world.has_balancer else None
         self.machines = ports.SimMachines(self.operator) if world.machines_provider else None

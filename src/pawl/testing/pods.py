@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LOST_AFTER = 40.0
 """Seconds without a kubelet's report until a node is called lost (node monitor grace period)."""
+TEMPLATE = "5d9c7b4f6"
+"""The template hash of every simulated ReplicaSet."""
 POD_START = 1.3
 POD_END = 1.0
 
@@ -42,6 +44,7 @@ class SimPod:
     ready_at: float
     ends_at: float | None = None
     priority: int = 0
+    released: bool = False
 
 
 @dataclass
@@ -55,7 +58,7 @@ class Deployment:
 
     @property
     def owner(self) -> str:
-        return f"ReplicaSet/{self.name}"
+        return f"ReplicaSet/{self.name}-{TEMPLATE}"
 
 
 @dataclass
@@ -106,9 +109,12 @@ class SimPods:
         for uid in [u for u, p in self.pods.items() if p.node not in self.nodes]:
             del self.pods[uid]
         for deployment in self.deployments:
-            have = [p for p in self.of(deployment) if p.ends_at is None]
+            have = [p for p in self.of(deployment) if p.ends_at is None and not p.released]
             for _ in range(deployment.replicas - len(have)):
                 self._make(deployment)
+            for surplus in have[deployment.replicas :]:
+                surplus.ends_at = now
+                del self.pods[surplus.uid]
 
     def of(self, deployment: Deployment) -> list[SimPod]:
         return [
@@ -170,6 +176,15 @@ class SimPods:
         pod.ends_at = self.world.now + POD_END if pod.name not in self.frozen else float("inf")
         self.world.later(POD_END, lambda: None)
         return True, "", ""
+
+    def standing(self, namespace: str, owner: str) -> tuple[int, int]:
+        """Ready pods that are its own, and how many it wants."""
+        for d in self.deployments:
+            if d.namespace == namespace and d.owner == owner:
+                own = [p for p in self.of(d) if p.ends_at is None and not p.released]
+                ready = sum(p.ready_at <= self.world.now and p.node in self.nodes for p in own)
+                return ready, d.replicas
+        return 0, 0
 
     def broken(self) -> list[str]:
         """Budgets that were met once must be met ever after."""

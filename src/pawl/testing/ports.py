@@ -15,15 +15,18 @@ from pathlib import Path
 from pawl.core.errors import ArtifactError, Fenced, Refused, StepFailed, Temporary, Unreachable
 from pawl.core.model import BalancerMember, ClusterState, Machine, Taint
 from pawl.core.version import Minor, Version
+from pawl.core.workloads.facts import Workloads
 from pawl.ports.artifacts import Artifact, ArtifactFile, Report, silent
 from pawl.ports.etcd import Hash, Snapshot
 from pawl.ports.hosts import StagedFile
-from pawl.ports.kube import Evicted, LeaseHeld, Pod
+from pawl.ports.kube import Evicted, LeaseHeld, Pod, Standing
 from pawl.ports.machines import Image
 from pawl.ports.observer import EVERYTHING, Part
 from pawl.testing.machine import BOOT_SECONDS, SimHost
 from pawl.testing.observe import snapshot
+from pawl.testing.pods import TEMPLATE, SimPod
 from pawl.testing.virtual import VirtualClock
+from pawl.testing.workloads import workload_facts
 from pawl.testing.world import Entry, World
 
 SSH = 0.05
@@ -264,20 +267,35 @@ class SimKube:
     async def pods_on(self, node: str) -> tuple[Pod, ...]:
         world = await self._api()
         world.settle()
-        return tuple(
-            Pod(
-                namespace=p.namespace,
-                name=p.name,
-                uid=p.uid,
-                node=p.node,
-                owner=p.owner,
-                ready=p.ready_at <= world.now,
-                terminating=p.ends_at is not None,
-                priority=p.priority,
-            )
-            for p in world.pods.pods.values()
-            if p.node == node
-        )
+        return tuple(_pod(p, world) for p in world.pods.pods.values() if p.node == node)
+
+    async def release(self, pod: Pod, owner: str) -> bool:
+        world = await self._api()
+        found = world.pods.pods.get(pod.uid)
+        if found is None or found.ends_at is not None:
+            return False
+        if not found.released:
+            found.released = True
+            world.changed("release", pod.uid)
+        world.settle()
+        return True
+
+    async def take_back(self, pod: Pod) -> None:
+        world = await self._api()
+        found = world.pods.pods.get(pod.uid)
+        if found is not None and found.released:
+            found.released = False
+            world.changed("take-back", pod.uid)
+        world.settle()
+
+    async def released(self) -> tuple[Pod, ...]:
+        world = await self._api()
+        return tuple(_pod(p, world) for p in world.pods.pods.values() if p.released)
+
+    async def standing(self, namespace: str, owner: str) -> Standing:
+        world = await self._api()
+        ready, wanted = world.pods.standing(namespace, owner)
+        return Standing(ready=ready, wanted=wanted)
 
     async def cordon(self, node: str, owner: str) -> bool:
         world = await self._api()
@@ -329,6 +347,34 @@ class SimKube:
         world = await self._api()
         found = world.nodes.get(node)
         return found.volumes if found else 0
+
+
+def _pod(p: SimPod, world: World) -> Pod:
+    return Pod(
+        namespace=p.namespace,
+        name=p.name,
+        uid=p.uid,
+        node=p.node,
+        owner="" if p.released else p.owner,
+        ready=p.ready_at <= world.now,
+        terminating=p.ends_at is not None,
+        priority=p.priority,
+        released=p.owner if p.released else "",
+        template=TEMPLATE if p.owner.startswith("ReplicaSet/") else "",
+    )
+
+
+class SimWorkloads:
+    """The facts that decide over order and method: Deployments, their pods and budgets."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    async def read(self) -> Workloads:
+        world = await self._operator.turn(API)
+        world.api()
+        world.settle()
+        return workload_facts(world)
 
 
 class SimLease:

@@ -71,6 +71,7 @@ class Meta(_Part, frozen=True, kw_only=True):
 class Condition(_Part, frozen=True, kw_only=True):
     type: str = ""
     status: str = ""
+    message: str = ""
 
 
 class NodeTaint(_Part, frozen=True, kw_only=True):
@@ -260,6 +261,16 @@ class HookObject(_Part, frozen=True, kw_only=True):
 
 class NamespaceObject(_Part, frozen=True, kw_only=True):
     metadata: Meta
+
+
+class SetSpec(WorkloadSpec, frozen=True, kw_only=True, rename="camel"):
+    selector: Selector | None = None
+
+
+class SetObject(_Part, frozen=True, kw_only=True):
+    """A ReplicaSet or StatefulSet, as far as its pods are found by it."""
+
+    spec: SetSpec = SetSpec()
 
 
 class HookConfiguration(_Part, frozen=True, kw_only=True):

@@ -7,13 +7,22 @@ from typing import Any
 from urllib.parse import quote
 
 from pawl.adapters.kube.client import KubeClient, KubeRefused
-from pawl.adapters.kube.objects import Anything, Attachment, DrainPod, NodeObject
+from pawl.adapters.kube.objects import (
+    Anything,
+    Attachment,
+    DrainPod,
+    NodeObject,
+    SetObject,
+)
 from pawl.core.errors import Temporary
+from pawl.core.marks import RELEASED, RELEASED_BY, RELEASED_FROM
 from pawl.core.model import Taint
-from pawl.ports.kube import Evicted, Pod
+from pawl.ports.kube import Evicted, Pod, Standing
 
 CORDONED_BY = "pawl.dev/cordoned-by"
 MIRROR = "kubernetes.io/config.mirror"
+TEMPLATE = "pod-template-hash"
+_SETS = {"ReplicaSet": "replicasets", "StatefulSet": "statefulsets"}
 CONFLICTS = 5
 _BUDGET = re.compile(r"disruption budget (\S+) ")
 
@@ -125,6 +134,58 @@ class ApiKube:
             return _refused(error)
         return Evicted(ok=True)
 
+    async def release(self, pod: Pod, owner: str) -> bool:
+        """One patch on the pod of that UID: without the label its ReplicaSet lets go of it."""
+        marks = {RELEASED_BY: owner, RELEASED_FROM: pod.owner}
+        return await self._relabel(pod, {TEMPLATE: None, RELEASED: pod.template}, marks)
+
+    async def take_back(self, pod: Pod) -> None:
+        gone = {RELEASED_BY: None, RELEASED_FROM: None}
+        await self._relabel(pod, {TEMPLATE: pod.template, RELEASED: None}, gone)
+
+    async def _relabel(
+        self, pod: Pod, labels: dict[str, str | None], annotations: dict[str, Any]
+    ) -> bool:
+        body = {"metadata": {"uid": pod.uid, "labels": labels, "annotations": annotations}}
+        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+        try:
+            await self._client.send("PATCH", path, body, Anything, patch=True)
+        except KubeRefused as error:
+            if error.code == 404 or (error.code == 409 and "UID" in str(error)):
+                return False
+            raise
+        return True
+
+    async def released(self) -> tuple[Pod, ...]:
+        found = await self._client.every("/api/v1/pods", DrainPod, {"labelSelector": RELEASED})
+        return tuple(_pod(p) for p in found)
+
+    async def standing(self, namespace: str, owner: str) -> Standing:
+        """Counted over pods that a list shows now: a controller's own status lags behind."""
+        kind, _, name = owner.partition("/")
+        path = f"/apis/apps/v1/namespaces/{namespace}/{_SETS[kind]}/{quote(name, safe='')}"
+        try:
+            found = await self._client.get(path, SetObject)
+        except KubeRefused as error:
+            if error.code == 404:
+                return Standing(ready=0, wanted=0)
+            raise
+        labels = (found.spec.selector.match_labels if found.spec.selector else None) or {}
+        selector = {"labelSelector": ",".join(f"{k}={v}" for k, v in labels.items())}
+        pods = await self._client.every(f"/api/v1/namespaces/{namespace}/pods", DrainPod, selector)
+        own = [
+            p
+            for p in pods
+            if p.metadata.deleted is None
+            and (by := p.metadata.controller) is not None
+            and (by.kind, by.name) == (kind, name)
+        ]
+        return Standing(
+            ready=sum(p.status.ready for p in own),
+            wanted=1 if found.spec.replicas is None else found.spec.replicas,
+            pending=next((_pending(p) for p in own if not p.spec.node), ""),
+        )
+
     async def delete_node(self, node: str) -> None:
         try:
             await self._client.send("DELETE", node_path(node), None, Anything)
@@ -159,19 +220,27 @@ def _refused(error: KubeRefused) -> Evicted:
     )
 
 
+def _pending(pod: DrainPod) -> str:
+    told = (c.message for c in pod.status.conditions or () if c.type == "PodScheduled")
+    return f"{pod.metadata.name} has no node: {next(told, '') or 'not scheduled yet'}"
+
+
 def _pod(pod: DrainPod) -> Pod:
     owner = pod.metadata.controller
+    labels, annotations = pod.metadata.labels or {}, pod.metadata.annotations or {}
     return Pod(
         namespace=pod.metadata.namespace,
         name=pod.metadata.name,
         uid=pod.metadata.uid,
         node=pod.spec.node,
         owner=f"{owner.kind}/{owner.name}" if owner else "",
-        mirror=MIRROR in (pod.metadata.annotations or {}),
+        mirror=MIRROR in annotations,
         ready=pod.status.ready,
         terminating=pod.metadata.deleted is not None,
         finished=pod.status.phase in ("Succeeded", "Failed"),
         grace_seconds=30.0 if pod.spec.grace is None else pod.spec.grace,
         local_storage=any(v.empty_dir is not None for v in pod.spec.volumes or ()),
         priority=pod.spec.priority or 0,
+        released=annotations.get(RELEASED_FROM, "") if RELEASED in labels else "",
+        template=labels.get(RELEASED) or labels.get(TEMPLATE, ""),
     )

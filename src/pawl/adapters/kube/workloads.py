@@ -11,7 +11,9 @@ from typing import Any
 
 from pawl.adapters.kube.client import KubeClient, KubeRefused
 from pawl.core.errors import PawlError
+from pawl.core.workloads.facts import Workloads
 from pawl.core.workloads.gather import PARTS, Gatherer
+from pawl.ports.clock import Clock
 
 _V1, _APPS, _STORAGE = "/api/v1", "/apis/apps/v1", "/apis/storage.k8s.io/v1"
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
@@ -48,6 +50,16 @@ LARGE = ("ReplicaSet", "Pod", "ConfigMap")
 """Kinds that are never held whole: their pages become facts one by one."""
 TOGETHER = 6
 """Lists read at the same time; an API server in mid-upgrade is not flooded."""
+
+
+class ApiWorkloads:
+    """`WorkloadReader` over the API."""
+
+    def __init__(self, client: KubeClient, clock: Clock) -> None:
+        self._client, self._clock = client, clock
+
+    async def read(self) -> Workloads:
+        return (await gather_workloads(self._client, self._clock.now())).facts()
 
 
 async def gather_workloads(client: KubeClient, taken_at: float) -> Gatherer:

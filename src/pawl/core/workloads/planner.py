@@ -219,7 +219,7 @@ class _Planner:
         for p in f.pods:
             if p.mirror and p.node in self.wave_of:
                 static[p.node].append(p.shape)
-        before = dict(zip((n.name for n in s.new), s.old, strict=True))
+        before = dict(zip((n.name for n in s.new), s.old, strict=False))
         reserved = {
             n.name: [
                 *(d.shape for d in daemons if not admits(n, d.shape, DAEMON_TOLERATIONS)),

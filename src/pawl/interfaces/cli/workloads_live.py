@@ -11,4 +11,4 @@ from pawl.interfaces import wiring
 
 async def read(config: Path | None, connections: bool) -> tuple[Workloads, Config]:
     async with wiring.open_session(config) as session:
-        return await session.workloads(connections=connections), session.config
+        return await session.see_workloads(connections=connections), session.config

@@ -1,0 +1,69 @@
+"""Whose turn it is when a node is emptied: providers before consumers, and who may surge.
+
+The facts are read once for each node, and the same pure plan as `pawl workloads` prints decides.
+Without all of the facts nothing is released: what selects by a label that a release takes away must
+be known. Then pods leave by eviction alone, in no order, as from any drain.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pawl.core.errors import PawlError
+from pawl.core.workloads.methods import Method
+from pawl.core.workloads.planner import plan
+from pawl.core.workloads.scenario import Scenario
+from pawl.engine.context import Context
+from pawl.ports.kube import Pod
+
+LAST = 1 << 30
+"""The tier of pods that the facts did not show."""
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """`workload` is its key; `at_once` pods of it may be on the way together."""
+
+    workload: str
+    tier: int
+    method: Method
+    at_once: int
+
+
+class Turns:
+    """The turn of each workload with pods on one node."""
+
+    def __init__(self, turns: dict[str, Turn]) -> None:
+        self._turns = turns
+
+    def of(self, pod: Pod) -> Turn:
+        key = workload_of(pod)
+        return self._turns.get(key) or Turn(workload=key, tier=LAST, method="evict", at_once=LAST)
+
+
+def workload_of(pod: Pod) -> str:
+    """The key of the pod's workload: a Deployment in place of its ReplicaSet."""
+    kind, _, name = (pod.released or pod.owner or f"Pod/{pod.name}").partition("/")
+    if kind == "ReplicaSet" and pod.template and name.endswith(f"-{pod.template}"):
+        kind, name = "Deployment", name.removesuffix(f"-{pod.template}")
+    return f"{pod.namespace}/{kind}/{name}"
+
+
+async def turns(ctx: Context, node: str) -> Turns:
+    try:
+        facts = await ctx.tools.workloads.read()
+    except PawlError as error:
+        ctx.waiting(f"the order of the pods on {node} is not known: {error}")
+        return Turns({})
+    if not facts.complete:
+        ctx.waiting(
+            f"the pods on {node} leave in no order and without a surge: "
+            f"{facts.unread[0].source} was not read ({facts.unread[0].why})"
+        )
+        return Turns({})
+    made = plan(facts, Scenario(old=(node,), new=()), patience=ctx.timeouts.eviction)
+    return Turns(
+        {
+            w.key: Turn(workload=w.key, tier=w.tier, method=w.method, at_once=w.at_once)
+            for w in made.workloads
+        }
+    )
