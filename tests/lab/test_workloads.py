@@ -1,0 +1,35 @@
+"""The lab's own workloads, seen and planned on real machines."""
+
+from __future__ import annotations
+
+from pawl_process import Pawl
+
+from pawl.lab.cluster import Lab
+
+
+def test_the_labs_workloads_are_classified_and_their_edge_is_found(small_lab: Lab) -> None:
+    pawl = Pawl(small_lab.dir.config)
+    made = pawl.json("workloads", "--surge", "all", ok=(0, 1))
+    assert made["complete"], made["unread"]
+    found = {w["key"].partition("/")[2]: w for w in made["workloads"]}
+    assert {k: (w["kind"], w["method"]) for k, w in found.items()} == {
+        "Deployment/web": ("Deployment", "surge"),
+        "Deployment/backend": ("Deployment", "surge"),
+        "StatefulSet/redis": ("StatefulSet", "evict"),
+    }
+    assert found["Deployment/web"]["budgets"] == ["pawl-lab/web"]
+    (edge,) = made["dependencies"]
+    assert (edge["consumer"].rpartition("/")[2], edge["provider"].rpartition("/")[2]) == (
+        "backend",
+        "redis",
+    )
+    sources = {e["source"] for e in edge["evidence"]}
+    assert "address" in sources
+    assert "connection" in sources, "the backend's connection to redis was not seen on its node"
+    assert found["StatefulSet/redis"]["tier"] < found["Deployment/backend"]["tier"]
+    moved = [m["pod"] for m in made["moves"]]
+    assert len(moved) == len(set(moved)) == sum(w["moving"] for w in found.values())
+    told = {o["code"] for o in made["obstacles"]}
+    assert "W106" in told, "redis keeps its data in an emptyDir"
+    page = pawl("workloads", "-o", "html", ok=(0, 1))
+    assert "pawl-lab/redis" in page
