@@ -20,9 +20,9 @@ from pawl.engine.effects import Effect
 from pawl.testing.cluster import SimCluster
 from pawl.testing.journal import MemoryJournal
 
-UNCOUNTED = ("evict", "snapshot")
-"""Which pod is evicted follows where the scheduler put it. A snapshot that was not proven before
-the crash is no backup, so it is taken again: it changes nothing in the cluster."""
+UNCOUNTED = ("evict", "release", "snapshot")
+"""Which pod is released and evicted follows where the scheduler put it. A snapshot that was not
+proven before the crash is no backup, so it is taken again: it changes nothing in the cluster."""
 
 
 class CutEach:
@@ -32,12 +32,12 @@ class CutEach:
         self.cut: set[tuple[str, Effect]] = set()
 
     def _cut(self, when: str, effect: Effect) -> None:
-        if effect.name == "evict" and ("any", effect.step) in self.cut:
-            return  # one eviction of each drain stands for all of them
+        if (effect.name, effect.step) in self.cut:
+            return  # one eviction and one release of each drain stand for all of them
         if (when, effect) not in self.cut:
             self.cut.add((when, effect))
-            if when == "after" and effect.name == "evict":
-                self.cut.add(("any", effect.step))  # type: ignore[arg-type]
+            if when == "after" and effect.name in ("evict", "release"):
+                self.cut.add((effect.name, effect.step))  # type: ignore[arg-type]
             raise Crash
 
     async def before(self, effect: Effect) -> None:
@@ -79,6 +79,10 @@ def test_a_crash_around_every_effect(strategy: str) -> None:
         assert not twice, "done more often than in a run without a crash"
         evicted = Counter(c.target for c in cut.world.changes if c.verb == "evict")
         assert not [uid for uid, n in evicted.items() if n > 1]
+        released = Counter(c.target for c in cut.world.changes if c.verb == "release")
+        assert released
+        assert not [uid for uid, n in released.items() if n > 1]
+        assert not [p for p in cut.world.pods.pods.values() if p.released]
         assert not [n for n in cut.state().nodes if n.unschedulable or n.taints]
         assert {b.admin for b in cut.state().balancer} == {"ready"}
 

@@ -349,6 +349,7 @@ async def test_a_budget_that_never_allows_gives_the_cordon_back() -> None:
         for deployment in world.pods.deployments:
             if deployment.minimum is not None:
                 deployment.minimum = deployment.replicas
+                deployment.surges = False
 
     cluster.world.on("after", "stage", "worker-1/kubelet 1.37.0", tightens)
     ended = await drive(cluster, plan)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pawl.core import marks
-from pawl.core.model import Taint
+from pawl.core.model import Taint, Unread
 
 if TYPE_CHECKING:
     from pawl.testing.machine import SimHost
@@ -49,12 +49,15 @@ class SimPod:
 
 @dataclass
 class Deployment:
-    """`minimum` is its PodDisruptionBudget's minAvailable; None for none."""
+    """`minimum` is its PodDisruptionBudget's minAvailable; None for none. `after` names the
+    Deployment of its namespace that it depends on. `surges`: its strategy allows one pod more."""
 
     namespace: str
     name: str
     replicas: int
     minimum: int | None = None
+    after: str = ""
+    surges: bool = True
 
     @property
     def owner(self) -> str:
@@ -69,6 +72,14 @@ class SimPods:
     deployments: list[Deployment] = field(default_factory=list)
     frozen: set[str] = field(default_factory=set)
     """Pods (by name) that never end once evicted."""
+    lowest: dict[str, int] = field(default_factory=dict)
+    """The fewest Ready pods that each Deployment ever had, by its name."""
+    names: dict[str, str] = field(default_factory=dict)
+    """The name of every pod that ever was, by its UID."""
+    full: bool = False
+    """No node has room for one pod more."""
+    unread: tuple[Unread, ...] = ()
+    """What a reading of the workloads does not get."""
     webhook_denials: dict[str, int] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -112,6 +123,9 @@ class SimPods:
             have = [p for p in self.of(deployment) if p.ends_at is None and not p.released]
             for _ in range(deployment.replicas - len(have)):
                 self._make(deployment)
+            if self.world.changes:
+                ready = self.serving(deployment)
+                self.lowest[deployment.name] = min(self.lowest.get(deployment.name, ready), ready)
             for surplus in have[deployment.replicas :]:
                 surplus.ends_at = now
                 del self.pods[surplus.uid]
@@ -125,7 +139,7 @@ class SimPods:
 
     def _make(self, deployment: Deployment) -> None:
         open_nodes = [n for n in self.nodes.values() if self.open(n)]
-        if not open_nodes:
+        if not open_nodes or self.full:
             return
         load = {n.name: 0 for n in open_nodes}
         for pod in self.pods.values():
@@ -133,6 +147,7 @@ class SimPods:
                 load[pod.node] += 1
         node = min(load, key=lambda n: (load[n], n))
         number = next(self._numbers)
+        self.names[f"uid-{number}"] = f"{deployment.name}-{number}"
         self.pods[f"uid-{number}"] = SimPod(
             namespace=deployment.namespace,
             name=f"{deployment.name}-{number}",

@@ -15,6 +15,7 @@ from pawl.core.workloads.facts import (
     Shape,
     Workloads,
 )
+from pawl.core.workloads.graph import DEPENDS_ON
 from pawl.core.workloads.methods import HASH
 from pawl.testing.pods import TEMPLATE
 
@@ -33,7 +34,9 @@ def workload_facts(world: World) -> Workloads:
             namespace=d.namespace,
             name=d.name,
             replicas=d.replicas,
+            annotations={DEPENDS_ON: d.after} if d.after else {},
             pod_labels={"app": d.name},
+            strategy="RollingUpdate" if d.surges else "Recreate",
             shape=shape,
         )
         for d in pods.deployments
@@ -74,6 +77,7 @@ def workload_facts(world: World) -> Workloads:
             for n in pods.nodes.values()
         ),
         pods=tuple(found),
+        unread=pods.unread,
         controllers=controllers,
         budgets=tuple(
             Budget(

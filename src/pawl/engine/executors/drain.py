@@ -56,8 +56,13 @@ def accepted_bare(pod: Pod, ctx: Context) -> bool:
 
 
 async def drain(ctx: Context, node: str) -> int:
-    """Move all pods that leave; returns how many went. `StepFailed` names those that did not."""
-    return await _Drain(ctx, node, await turns(ctx, node)).run()
+    """Move all pods that leave; returns how many went. `StepFailed` names those that did not, and
+    what was released for nothing is given back first."""
+    try:
+        return await _Drain(ctx, node, await turns(ctx, node)).run()
+    except StepFailed:
+        await take_back(ctx, node)
+        raise
 
 
 class _Drain:
@@ -206,11 +211,11 @@ def _surges(pod: Pod, method: Method) -> bool:
     return method == "surge" and pod.ready and bool(pod.template)
 
 
-async def take_back(ctx: Context) -> list[str]:
-    """Give every released pod back to its ReplicaSet, which ends the one too many."""
+async def take_back(ctx: Context, node: str = "") -> list[str]:
+    """Give every released pod (of `node`) back to its ReplicaSet, which ends the one too many."""
     told = []
     for p in await ctx.tools.kube.released():
-        if not p.terminating:
+        if not p.terminating and (not node or p.node == node):
             async with ctx.effect("take-back", f"{p.namespace}/{p.name}", on_host=False):
                 await ctx.tools.kube.take_back(p)
             told.append(f"{p.namespace}/{p.name} is {p.released}'s again.")

@@ -1,0 +1,126 @@
+"""How a node is emptied: providers first, no pod before its successor, nothing left marked."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from harness import RUN, Crash, drive, planned, virtual
+from test_faults import nodes_only, quick
+
+from pawl.core.events import Aborted
+from pawl.core.model import Unread
+from pawl.engine.effects import Effect
+from pawl.testing.cluster import SimCluster
+from pawl.testing.pods import Deployment
+from pawl.testing.world import World
+
+
+def with_chain() -> SimCluster:
+    """front depends on back, which depends on store; store may not surge."""
+    cluster = quick()
+    pods = cluster.world.pods
+    pods.deployments[:] = [
+        Deployment(namespace="shop", name="front", replicas=6, minimum=3, after="back"),
+        Deployment(namespace="shop", name="back", replicas=3, after="store"),
+        Deployment(namespace="shop", name="store", replicas=3, surges=False),
+    ]
+    pods.pods.clear()
+    cluster.world.settle()
+    for pod in pods.pods.values():
+        pod.ready_at = 0.0
+    cluster.world.violations.clear()
+    return cluster
+
+
+@virtual
+async def test_a_budget_of_all_is_met_by_a_surge_and_nothing_dips() -> None:
+    cluster = with_chain()
+    plan = planned(cluster, nodes_only(cluster))
+
+    def tightens(world: World) -> None:
+        world.pods.deployments[0].minimum = 6
+
+    cluster.world.on("after", "stage", "worker-1/kubelet 1.37.0", tightens)
+    ended = await drive(cluster, plan)
+    assert ended.outcome == "done", ended.why
+    assert cluster.world.violations == []
+    assert cluster.world.pods.lowest["front"] == 6
+    assert cluster.world.pods.lowest["back"] == 3
+    assert cluster.world.pods.lowest["store"] < 3
+    assert not [p for p in cluster.world.pods.pods.values() if p.released]
+
+
+@virtual
+async def test_providers_leave_a_node_before_their_consumers() -> None:
+    cluster = with_chain()
+    assert (await drive(cluster, planned(cluster, nodes_only(cluster)))).outcome == "done"
+    order: list[str] = []
+    rounds: list[list[str]] = []
+    for change in cluster.world.changes:
+        if change.verb == "cordon":
+            order = []
+            rounds.append(order)
+        elif change.verb in ("evict", "release"):
+            order.append(cluster.world.pods.names[change.target].rpartition("-")[0])
+    assert len(rounds) == 3
+    for own in rounds:
+        firsts = [n for n in ("store", "back", "front") if n in own]
+        assert sorted(firsts, key=own.index) == firsts
+        for before, after in itertools.pairwise(firsts):
+            last = len(own) - 1 - own[::-1].index(before)
+            assert last < own.index(after), own
+
+
+@virtual
+async def test_without_all_facts_nobody_is_released() -> None:
+    cluster = with_chain()
+    for deployment in cluster.world.pods.deployments:
+        deployment.minimum = None
+    cluster.world.pods.unread = (Unread(source="Service", why="forbidden"),)
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "done", ended.why
+    assert not [c for c in cluster.world.changes if c.verb == "release"]
+
+
+class CutAfterRelease:
+    async def before(self, effect: Effect) -> None:
+        return
+
+    async def after(self, effect: Effect) -> None:
+        if effect.name == "release":
+            raise Crash
+
+
+@virtual
+async def test_an_abort_gives_a_released_pod_back() -> None:
+    cluster = with_chain()
+    plan = planned(cluster, nodes_only(cluster))
+    with pytest.raises(Crash):
+        await drive(cluster, plan, hook=CutAfterRelease())
+    (loose,) = [p for p in cluster.world.pods.pods.values() if p.released]
+    cluster.journal.append(Aborted(at=0.0, run=RUN, why="changed our minds.", by="test"))
+    ended = await drive(cluster, plan, holder="aborting")
+    assert ended.outcome == "aborted"
+    assert "again" in ended.why
+    world = cluster.world
+    assert not [p for p in world.pods.pods.values() if p.released]
+    assert loose.uid in world.pods.pods
+    for deployment in world.pods.deployments:
+        assert len(world.pods.of(deployment)) == deployment.replicas
+
+
+@virtual
+async def test_a_successor_that_finds_no_place_is_named_and_the_pod_is_given_back() -> None:
+    cluster = with_chain()
+    plan = planned(cluster, nodes_only(cluster))
+
+    def full(world: World) -> None:
+        world.pods.full = True
+
+    cluster.world.on("after", "stage", "worker-1/kubelet 1.37.0", full)
+    ended = await drive(cluster, plan)
+    assert ended.outcome == "failed"
+    assert "until its successor is Ready" in ended.why or "waits until it is Ready" in ended.why
+    assert not [p for p in cluster.world.pods.pods.values() if p.released]
+    assert not [n for n in cluster.state().nodes if n.unschedulable]
