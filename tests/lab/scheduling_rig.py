@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
+import ssl
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,12 +86,12 @@ def control_plane() -> Iterator[Path]:
                 f"--tls-private-key-file={d}/pki/server.key",
                 f"--client-ca-file={d}/pki/ca.crt", "--authorization-mode=RBAC",
                 "--service-account-issuer=https://rig",
-                f"--service-account-key-file={d}/pki/server.key",
+                f"--service-account-key-file={d}/pki/server.crt",
                 f"--service-account-signing-key-file={d}/pki/server.key",
                 "--service-cluster-ip-range=198.18.128.0/24", f"--cert-dir={d}",
                 "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
             )  # fmt: skip
-            _wait_for(secure)
+            _wait_for(secure, d, running[-1])
             common = (f"--kubeconfig={kubeconfig}", "--leader-elect=false",
                       "--bind-address=127.0.0.1", f"--cert-dir={d}")  # fmt: skip
             spawn(
@@ -114,14 +116,19 @@ def _kubeconfig(pki: Path, port: int) -> dict[str, Any]:
     }
 
 
-def _wait_for(port: int) -> None:
+def _wait_for(port: int, d: Path, server: subprocess.Popen[bytes]) -> None:
+    context = ssl.create_default_context(cafile=f"{d}/pki/ca.crt")
+    context.load_cert_chain(f"{d}/pki/admin.crt", f"{d}/pki/admin.key")
     end = time.monotonic() + 90
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            url = f"https://127.0.0.1:{port}/readyz"
+            urllib.request.urlopen(url, context=context, timeout=2).close()
             return
-        except OSError:
-            assert time.monotonic() < end, "the API server does not listen"
+        except (urllib.error.URLError, OSError):
+            log = (d / "kube-apiserver.log").read_text()[-2000:]
+            assert server.poll() is None, log
+            assert time.monotonic() < end, log
             time.sleep(POLL)
 
 
@@ -136,15 +143,6 @@ class Cluster:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Cluster:
-        end = time.monotonic() + 60
-        while True:
-            try:
-                status, _ = await self.client.text("/readyz", self._endpoint())
-                if status == 200:
-                    break
-            except Unreachable:
-                assert time.monotonic() < end, "the API server is not ready"
-            await asyncio.sleep(POLL)
         self._task = asyncio.create_task(self._kubelets())
         return self
 
@@ -152,9 +150,6 @@ class Cluster:
         if self._task:
             self._task.cancel()
         await self.client.aclose()
-
-    def _endpoint(self) -> str:
-        return self.client._endpoint
 
     async def _kubelets(self) -> None:
         while True:

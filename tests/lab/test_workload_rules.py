@@ -23,6 +23,8 @@ from pawl.core.workloads.gather import PARTS
 from pawl.core.workloads.methods import HASH
 from pawl.core.workloads.planner import plan
 from pawl.core.workloads.scenario import Scenario
+from pawl.engine.executors.turns import workload_of
+from pawl.ports.kube import Standing
 
 pytestmark = pytest.mark.anyio
 
@@ -167,10 +169,17 @@ async def test_a_released_pod_serves_until_its_successor_is_ready(cluster: Clust
     before = await kube.evict(mine)
     assert not before.ok
     assert before.budget == "s"
-    path = f"/api/v1/namespaces/default/pods/{old.metadata.name}"
-    body = {"metadata": {"uid": old.metadata.uid, "labels": {HASH: None}}}
-    await cluster.client.send("PATCH", path, body, dict[str, Any], patch=True)
+    assert mine.owner.startswith("ReplicaSet/s-")
+    assert await kube.standing("default", mine.owner) == Standing(ready=1, wanted=1)
+    for _ in range(2):
+        assert await kube.release(mine, "pawl:r1")
+    now = await kube.standing("default", mine.owner)
+    assert (now.wanted, now.ready) in ((1, 0), (1, 1))
+    (loose,) = await kube.released()
+    assert (loose.uid, loose.owner, loose.released) == (mine.uid, "", mine.owner)
+    assert workload_of(loose) == workload_of(mine) == "default/Deployment/s"
     both = await running(cluster, "s", 2)
+    await cluster.until("the successor is Ready", lambda: full(kube, mine.owner))
 
     async def evicted() -> bool:
         return (await kube.evict(mine)).ok
@@ -178,6 +187,8 @@ async def test_a_released_pod_serves_until_its_successor_is_ready(cluster: Clust
     await cluster.until("the budget lets the old pod go", evicted)
     (new,) = await running(cluster, "s", 1)
     assert new.metadata.uid != old.metadata.uid
+    assert await kube.released() == ()
+    assert not await kube.release(mine, "pawl:r1")
     assert {p.metadata.uid for p in both} <= cluster.started
     sets = await cluster.client.every(
         "/apis/apps/v1/namespaces/default/replicasets", PARTS["ReplicaSet"],
@@ -186,16 +197,25 @@ async def test_a_released_pod_serves_until_its_successor_is_ready(cluster: Clust
     assert [s.spec.replicas for s in sets] == [1]
 
 
+async def full(kube: ApiKube, owner: str) -> bool:
+    return (await kube.standing("default", owner)).full
+
+
 async def test_the_label_given_back_ends_the_surplus(cluster: Cluster) -> None:
     """The way back of a surge that is not wanted any more."""
     await cluster.apply(workload("Deployment", "g", 2))
-    old, _ = await running(cluster, "g", 2)
-    label = old.metadata.labels[HASH]
-    path = f"/api/v1/namespaces/default/pods/{old.metadata.name}"
-    for value, count in ((None, 3), (label, 2)):
-        body = {"metadata": {"labels": {HASH: value}}}
-        await cluster.client.send("PATCH", path, body, dict[str, Any], patch=True)
-        await running(cluster, "g", count)
+    first, _ = await running(cluster, "g", 2)
+    kube = ApiKube(cluster.client)
+    (mine,) = [p for p in await kube.pods_on(first.spec.node_name) if p.uid == first.metadata.uid]
+    assert await kube.release(mine, "pawl:r1")
+    await running(cluster, "g", 3)
+    (loose,) = await kube.released()
+    await kube.take_back(loose)
+    left = await running(cluster, "g", 2)
+    assert await kube.released() == ()
+    (again,) = [p for p in left if p.metadata.uid == mine.uid]
+    assert again.metadata.labels[HASH] == mine.template
+    assert not [k for k in again.metadata.annotations or {} if k.startswith("pawl.dev/")]
 
 
 def spread(app: str, more: str = "") -> str:
