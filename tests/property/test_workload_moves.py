@@ -187,11 +187,14 @@ def jobs(draw: st.DrawFn) -> list[Job]:
         rank += draw(st.integers(0, 1))
         earlier = [j.workload for j in made]
         after = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=2)) if earlier else []
+        moves = draw(st.integers(1, 12))
         made.append(
             Job(
                 workload=f"w{i}",
                 rank=rank,
-                moves=draw(st.integers(1, 12)),
+                moves=moves,
+                registry=draw(st.sampled_from(["r1", "r2"])),
+                pulls=draw(st.integers(0, moves)),
                 at_once=draw(st.integers(1, 5)),
                 seconds=draw(st.integers(1, 30)),
                 after=tuple(sorted(after)),
@@ -204,7 +207,7 @@ def jobs(draw: st.DrawFn) -> list[Job]:
 @settings(max_examples=150, deadline=None)
 @given(jobs())
 def test_the_schedule_keeps_every_cap_and_never_beats_the_bound(made: list[Job]) -> None:
-    pace = Pace()
+    pace = Pace(starts_share=0.5, pulls=2)
     clients: Counter[str] = Counter()
     for j in made:
         for p in j.providers:
@@ -223,6 +226,13 @@ def test_the_schedule_keeps_every_cap_and_never_beats_the_bound(made: list[Job])
         assert len(flying) <= cap
         for workload, count in Counter(j.workload for j in flying).items():
             assert count <= by_name[workload].at_once
+        pulling = Counter(
+            j.registry
+            for j in made
+            for start in played.starts[j.workload][: j.pulls]
+            if start <= at < start + min(pace.pull, j.seconds)
+        )
+        assert all(count <= pace.pulls for count in pulling.values())
         for provider in clients:
             busy = sum(provider in j.providers for j in flying)
             assert busy <= pace.clients(clients[provider])

@@ -11,6 +11,7 @@ Graham 1969).
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +54,7 @@ class Job(Part, frozen=True, kw_only=True):
     """A workload's moves in one wave: `moves` of them, `at_once` together, `seconds` each.
 
     `after` are workloads that must have settled, `rank` its tier; `providers` are all it connects
-    to, and `registry` where its image comes from ("" = no pull)."""
+    to. The first `pulls` of its moves pull an image from `registry`, the others find it there."""
 
     workload: str
     rank: int
@@ -63,6 +64,7 @@ class Job(Part, frozen=True, kw_only=True):
     after: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     registry: str = ""
+    pulls: int = 0
 
     @property
     def alone(self) -> float:
@@ -102,6 +104,11 @@ def lower_bound(
         )
         allowed = pace.clients(clients.get(provider, 1))
         terms[f"{allowed} clients of {provider} reconnecting at once"] = most
+    pulling: dict[str, float] = defaultdict(float)
+    for j in jobs:
+        pulling[j.registry] += j.pulls * min(pace.pull, j.seconds)
+    for registry, spent in pulling.items():
+        terms[f"{pace.pulls} image pulls from {registry} at once"] = spent / pace.pulls
     if attaches:
         node, count = max(attaches.items(), key=lambda x: (x[1], x[0]))
         terms[f"{count} volumes attached to {node} one by one"] = count * pace.attach
@@ -127,13 +134,15 @@ def _longest(jobs: Sequence[Job], pace: Pace) -> tuple[float, str]:
 
 
 class _State:
-    __slots__ = ("done", "flying", "job", "left", "queued", "started")
+    __slots__ = ("done", "flying", "job", "left", "pulls", "queued", "woken")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.left = job.moves
-        self.started = self.done = self.flying = 0
+        self.pulls = job.pulls
+        self.done = self.flying = 0
         self.queued = False
+        self.woken = ""
 
 
 class Schedule(Part, frozen=True, kw_only=True):
@@ -147,82 +156,127 @@ class Schedule(Part, frozen=True, kw_only=True):
 
 def schedule(jobs: Sequence[Job], pace: Pace, clients: Mapping[str, int]) -> Schedule:
     """Plays the moves through under all caps. `jobs`: providers first, ranks rising."""
-    states = {j.workload: _State(j) for j in jobs if j.moves}
-    cap = pace.starts(sum(j.moves for j in jobs))
-    waiting, dependents = _waits(list(states.values()))
-    remaining = _remaining(jobs, dependents)
-    queue: list[tuple[float, str]] = []
-    parked: dict[str, list[str]] = defaultdict(list)
-    used: Counter[str] = Counter()
-    starts: dict[str, list[float]] = {w: [] for w in states}
-    events: list[tuple[float, int, str, str]] = []  # time, tie, what, workload
-    tie = now = flying = peak = 0
-    clock = 0.0
+    return _Play(jobs, pace, clients).run()
 
-    def offer(workload: str) -> None:
-        s = states[workload]
+
+class _Play:
+    """Events in time. A workload that could start but for a cap waits for exactly that cap; when
+    one of its slots becomes free, the most urgent of those who wait is tried, and so on until one
+    has taken it."""
+
+    def __init__(self, jobs: Sequence[Job], pace: Pace, clients: Mapping[str, int]) -> None:
+        self.pace = pace
+        self.states = {j.workload: _State(j) for j in jobs if j.moves}
+        self.starts: dict[str, list[float]] = {w: [] for w in self.states}
+        self.cap = pace.starts(sum(j.moves for j in jobs))
+        self.waiting, self.dependents = _waits(list(self.states.values()))
+        self.remaining = _remaining(jobs, self.dependents)
+        self.limit: dict[str, int] = {}
+        for j in jobs:
+            for p in j.providers:
+                self.limit[p] = pace.clients(clients.get(p, 1))
+            self.limit[f"pull {j.registry}"] = pace.pulls
+        self.used: Counter[str] = Counter()
+        self.parked: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        self.queue: list[tuple[float, str]] = []
+        self.events: list[tuple[float, int, str, str]] = []
+        self.turn = itertools.count()
+        self.clock = self.end = 0.0
+        self.flying = self.peak = self.settled = 0
+
+    def run(self) -> Schedule:
+        for workload, count in self.waiting.items():
+            if not count:
+                self._offer(workload)
+        while True:
+            self._start_all()
+            if not self.events:
+                break
+            self.clock, _, what, workload = heapq.heappop(self.events)
+            match what:
+                case "pulled":
+                    self._free(f"pull {self.states[workload].job.registry}")
+                case "end":
+                    self._ended(self.states[workload])
+                case _:
+                    self.settled += 1
+                    for other in self.dependents.get(workload, ()):
+                        self.waiting[other] -= 1
+                        if not self.waiting[other]:
+                            self._offer(other)
+        assert self.settled == len(self.states), "a move waits for something that never comes"
+        return Schedule(
+            starts={w: tuple(own) for w, own in self.starts.items()},
+            seconds=self.end,
+            peak=self.peak,
+        )
+
+    def _at(self, seconds: float, what: str, workload: str) -> None:
+        heapq.heappush(self.events, (self.clock + seconds, next(self.turn), what, workload))
+
+    def _offer(self, workload: str, woken: str = "") -> None:
+        s = self.states[workload]
         if s.left and not s.queued and s.flying < s.job.at_once:
-            s.queued = True
-            heapq.heappush(queue, (-remaining[workload], workload))
+            s.queued, s.woken = True, woken
+            heapq.heappush(self.queue, (-self.remaining[workload], workload))
+        elif woken:
+            self._wake(woken)
 
-    def blocked(job: Job) -> str:
-        for p in job.providers:
-            if used[p] >= pace.clients(clients.get(p, 1)):
+    def _wake(self, cap: str) -> None:
+        """A slot of `cap` is free: the most urgent of those who wait for it is tried."""
+        if self.parked[cap] and self.used[cap] < self.limit[cap]:
+            self._offer(heapq.heappop(self.parked[cap])[1], cap)
+
+    def _free(self, cap: str) -> None:
+        self.used[cap] -= 1
+        self._wake(cap)
+
+    def _blocked(self, s: _State) -> str:
+        for p in s.job.providers:
+            if self.used[p] >= self.limit[p]:
                 return p
-        if job.registry and used[f"pull {job.registry}"] >= pace.pulls:
-            return f"pull {job.registry}"
-        return ""
+        pull = f"pull {s.job.registry}"
+        return pull if s.pulls and self.used[pull] >= self.limit[pull] else ""
 
-    for workload, count in waiting.items():
-        if not count:
-            offer(workload)
-    while queue or events:
-        while queue and flying < cap:
-            workload = heapq.heappop(queue)[1]
-            s = states[workload]
-            s.queued = False
-            if held := blocked(s.job):
-                parked[held].append(workload)
+    def _start_all(self) -> None:
+        while self.queue and self.flying < self.cap:
+            urgency, workload = heapq.heappop(self.queue)
+            s = self.states[workload]
+            s.queued, woken = False, s.woken
+            if cap := self._blocked(s):
+                heapq.heappush(self.parked[cap], (urgency, workload))
+                if woken and woken != cap:
+                    self._wake(woken)
                 continue
-            s.left -= 1
-            s.flying += 1
-            flying += 1
-            peak = max(peak, flying)
-            for p in s.job.providers:
-                used[p] += 1
-            if s.job.registry:
-                used[f"pull {s.job.registry}"] += 1
-            starts[workload].append(clock)
-            tie += 1
-            heapq.heappush(events, (clock + s.job.seconds, tie, "end", workload))
-            offer(workload)
-        if not events:
-            break
-        clock, _, what, workload = heapq.heappop(events)
-        s = states[workload]
-        if what == "end":
-            s.flying -= 1
-            s.done += 1
-            flying -= 1
-            for p in (*s.job.providers, *([f"pull {s.job.registry}"] if s.job.registry else [])):
-                used[p] -= 1
-                for other in parked.pop(p, ()):
-                    offer(other)
-            offer(workload)
-            if s.done == s.job.moves:
-                now += 1
-                tie += 1
-                heapq.heappush(events, (clock + pace.settle, tie, "settled", workload))
-        else:
-            for other in dependents.get(workload, ()):
-                waiting[other] -= 1
-                if not waiting[other]:
-                    offer(other)
-    assert now == len(states), "a move waits for something that never comes"
-    seconds = max(
-        (t + states[w].job.seconds for w, own in starts.items() for t in own[-1:]), default=0.0
-    )
-    return Schedule(starts={w: tuple(own) for w, own in starts.items()}, seconds=seconds, peak=peak)
+            self._start(s)
+            self._offer(workload)
+            if woken:
+                self._wake(woken)
+
+    def _start(self, s: _State) -> None:
+        workload = s.job.workload
+        s.left -= 1
+        s.flying += 1
+        self.flying += 1
+        self.peak = max(self.peak, self.flying)
+        self.used.update(s.job.providers)
+        if s.pulls:
+            s.pulls -= 1
+            self.used[f"pull {s.job.registry}"] += 1
+            self._at(min(self.pace.pull, s.job.seconds), "pulled", workload)
+        self.starts[workload].append(self.clock)
+        self._at(s.job.seconds, "end", workload)
+
+    def _ended(self, s: _State) -> None:
+        s.flying -= 1
+        s.done += 1
+        self.flying -= 1
+        self.end = self.clock
+        for p in s.job.providers:
+            self._free(p)
+        self._offer(s.job.workload)
+        if s.done == s.job.moves:
+            self._at(self.pace.settle, "settled", s.job.workload)
 
 
 def _waits(states: Sequence[_State]) -> tuple[dict[str, int], dict[str, list[str]]]:

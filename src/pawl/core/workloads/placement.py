@@ -193,7 +193,7 @@ class Simulation:
         self._spread: dict[tuple[object, ...], _Spreading] = {}
         self._spread_in: dict[str, list[_Spreading]] = defaultdict(list)
         self._profiles: dict[tuple[str, int, Shape], _Profile] = {}
-        self._eligible: dict[Shape, bytes] = {}
+        self._eligible: dict[object, bytes] = {}
         self._at: dict[str, int] = {}
         self._pods: dict[str, Pod] = {}
         self._chosen: set[int] = set()
@@ -384,10 +384,11 @@ class Simulation:
         return found
 
     def _admitting(self, shape: Shape) -> bytes:
-        found = self._eligible.get(shape)
+        key = (shape.node_selector, shape.node_terms, shape.tolerations)
+        found = self._eligible.get(key)
         if found is None:
             found = bytes(not admits(n, shape) for n in self.nodes)
-            self._eligible[shape] = found
+            self._eligible[key] = found
         return found
 
     # -- volumes -----------------------------------------------------------------------------

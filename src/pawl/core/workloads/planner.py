@@ -81,6 +81,8 @@ class _Planner:
         self.decisions: dict[str, Decision] = {}
         self.moves: list[Move] = []
         self.each: dict[str, float] = {}
+        self.pulled: set[tuple[str, str]] = set()
+        """(node, image): what a new node has pulled for an earlier move."""
 
     def _surroundings(self, patience: float) -> Surroundings:
         f = self.facts
@@ -286,8 +288,10 @@ class _Planner:
                 placed[p.key] for own in going.values() for p in own for _ in p.claims
             )
             before: dict[str, frozenset[str]] = {}
-            jobs = [self._job(key, len(own), self._before(key, going, before))
-                    for key, own in going.items()]  # fmt: skip
+            jobs = [
+                self._job(key, own, self._before(key, going, before), placed)
+                for key, own in going.items()
+            ]
             played = schedule(jobs, self.pace, clients)
             bound: Bound = lower_bound(jobs, self.pace, clients, attaches)
             for j in jobs:
@@ -343,18 +347,23 @@ class _Planner:
             )
         return known[key]
 
-    def _job(self, key: str, moves: int, after: frozenset[str]) -> Job:
+    def _job(
+        self, key: str, own: Sequence[Pod], after: frozenset[str], placed: Mapping[str, str]
+    ) -> Job:
         images = self.controllers[key].shape.images
         registry = images[0].partition("/")[0] if images else ""
+        needs = {(placed[p.key], image) for p in own for image in images} - self.pulled
+        self.pulled |= needs
         return Job(
             workload=key,
             rank=self.places[key].rank,
-            moves=moves,
+            moves=len(own),
             at_once=self.decisions[key].at_once,
             seconds=self._seconds(key),
             after=tuple(sorted(after)),
             providers=tuple(sorted(self.providers[key])),
             registry=registry if "." in registry or ":" in registry else "docker.io",
+            pulls=len({node for node, _ in needs}),
         )
 
     # -- describing --------------------------------------------------------------------------
