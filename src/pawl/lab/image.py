@@ -31,7 +31,8 @@ COMPONENTS = {
 }
 """Component -> its product and the programs in its directory (the layout of pawl's hosts)."""
 
-_HIDDEN = ("root", "work", "home", "farm", "mnt", "old_root", "media", "srv", "opt", "tmp")
+_SYSTEM = {"bin", "sbin", "usr", "etc", "var", "dev", "proc", "sys", "run", "boot"}
+"""Directories of an operating system, beside every `lib*` (hier(7)); all else is the host's own."""
 _HIDDEN_DEEP = (
     "var/lib/pawl",
     "var/log",
@@ -143,7 +144,7 @@ def build(
         digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
     for path in sorted(programs):
         digest.update(f"{path} {sums[path]}\n".encode())
-    digest.update(f"{archive.name} {' '.join(_HIDDEN + _HIDDEN_DEEP)} {_MASKED}\n".encode())
+    digest.update(f"{archive.name} {' '.join(_hidden())} {_MASKED}\n".encode())
     image = cache / "images" / digest.hexdigest()[:20]
     with flock(cache / "images" / f".lock-{image.name}"):
         if not image.exists():
@@ -152,6 +153,19 @@ def build(
             _fill(draft, files, programs, archive)
             draft.rename(image)
     return image
+
+
+def _hidden(host: Path = Path("/")) -> tuple[str, ...]:
+    """What of the host's own files a machine sees as empty directories."""
+    own = sorted(
+        d.name
+        for d in host.iterdir()
+        if d.is_dir()
+        and not d.is_symlink()
+        and d.name not in _SYSTEM
+        and not d.name.startswith("lib")
+    )
+    return (*own, *_HIDDEN_DEEP)
 
 
 def _shipped() -> list[Path]:
@@ -163,7 +177,7 @@ def _fill(
     draft: Path, files: Mapping[str, bytes], programs: Mapping[str, Path], archive: Path
 ) -> None:
     draft.mkdir(parents=True)
-    for path in (*_HIDDEN, *_HIDDEN_DEEP):
+    for path in _hidden():
         directory = draft / path
         directory.mkdir(parents=True, exist_ok=True)
         os.setxattr(directory, "trusted.overlay.opaque", b"y")
