@@ -14,33 +14,35 @@ from pawl.core.actions import AnyAction, Soak, StageBinaries
 from pawl.core.events import AnyEvent, StepDone, StepStarted
 from pawl.core.plan import Plan, Step
 
-UPLOADS = 3
-"""Binaries laid ready at once: an upload is bound by this machine's cores, and too many of them
-starve the readings that every decision needs."""
+UPLOADS = 2
+"""Binaries laid ready at once, so that one is sent while the other is checked on its host. More
+are no quicker: an upload is bound by one core of this machine."""
 
 SECONDS: dict[str, float] = {
     "preflight": 2.0,  # one observation of everything
-    "stage-binaries": 2.0,  # upload of 20–130 MB and a checksum on the host
-    "backup-etcd": 3.0,  # field: save 0.9 s and restore 0.7 s for 126 MB
-    "move-etcd-leader": 1.0,  # field: under 0.1 s, and reading the leader again
-    "swap-etcd-member": 4.0,  # field: 0.3 s of restart, health three times, 5,000 entries at most
+    "stage-binaries": 4.0,  # upload of 20-130 MB, a checksum and the question on the host
+    "backup-etcd": 1.0,  # field: save 0.9 s and restore 0.7 s for 126 MB
+    "move-etcd-leader": 0.8,  # under 0.1 s, and reading the leader again
+    # 7 s of it are etcd's own: it waits its request timeout for the watches of API servers to end
+    # before it stops; 2 s are between the two looks at the quorum.
+    "swap-etcd-member": 13.0,
     "replace-etcd-machine": 20.0,
-    "converge-etcd": 5.0,  # field: 3.4–4.1 s, the servers' 4 s monitor tick
+    "converge-etcd": 1.0,  # up to 4 s, the servers' monitor tick, mostly passed by then
     "enable-etcd-downgrade": 5.0,  # field: 4.1 s
     "cancel-etcd-downgrade": 1.0,
-    "swap-api-server": 18.0,  # drain, 5 s shutdown delay, 2.5 s start, health checks
-    "finish-emulation": 18.0,
-    "swap-controller": 3.0,
+    "swap-api-server": 16.0,  # drain 1.5 s, shutdown delay 5 s, start and hooks 5 s, health
+    "finish-emulation": 16.0,
+    "swap-controller": 1.5,
     "add-control-plane": 30.0,
     "retire-control-plane": 15.0,
-    "add-node": 20.0,
+    "add-node": 3.5,
     "close-nodes": 0.5,
-    "retire-node": 15.0,
+    "retire-node": 8.0,
     "swap-node": 12.0,
-    "swap-kube-proxy": 3.0,
+    "swap-kube-proxy": 1.5,
     "soak": 0.0,
     "point-of-no-return": 0.0,
-    "landed": 3.0,
+    "landed": 1.5,
 }
 
 

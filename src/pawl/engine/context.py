@@ -90,7 +90,7 @@ class Context:
         return self.state
 
     async def look_everywhere(self) -> ClusterState:
-        self.state = await self.tools.observer.observe()
+        self.state = await self.tools.observer.observe(self.state)
         return self.state
 
     def effect(

@@ -228,22 +228,20 @@ class Runner:
         return self._record.view() if found else view
 
     def _apart(self, step: Step) -> bool:
-        """Two steps never work on one machine at once; laying binaries ready is no work on it."""
+        """Two steps never work on one machine at once. Binaries are laid ready while nobody works
+        on any machine (in a soak, say): an upload takes what a swap needs to be short."""
+        live = self._live.steps.values()
+        laying = [s for s in live if isinstance(s.action, StageBinaries)]
+        busy = {h for s in live if not isinstance(s.action, StageBinaries) for h in hosts_of(s)}
         if isinstance(step.action, StageBinaries):
-            laying = [s for s in self._live.steps.values() if isinstance(s.action, StageBinaries)]
-            return len(laying) < UPLOADS
-        busy = {
-            host
-            for live in self._live.steps.values()
-            if not isinstance(live.action, StageBinaries)
-            for host in hosts_of(live)
-        }
-        return not busy.intersection(hosts_of(step))
+            return len(laying) < UPLOADS and not busy
+        touches = hosts_of(step)
+        return not touches or (not laying and not busy.intersection(touches))
 
     # -- observing ---------------------------------------------------------------------------------
 
-    async def _observe_fully(self) -> ClusterState:
-        state = await self._tools.observer.observe()
+    async def _observe_fully(self, known: ClusterState | None = None) -> ClusterState:
+        state = await self._tools.observer.observe(known)
         self._full_at = self._read_at = anyio.current_time()
         self._touched.clear()
         return state
@@ -252,7 +250,7 @@ class Runner:
         """A full reading now and then; else what the steps touch, which is quicker by far."""
         serves = FULL_EVERY if self._live.steps else FULL_AT_LEAST_EVERY
         if anyio.current_time() - self._full_at >= serves or not state.complete:
-            return await self._observe_fully()
+            return await self._observe_fully(state)
         touched = self._touched | self._at_work()
         self._touched = self._at_work()
         state = await self._tools.observer.refresh(state, *sorted(touched))

@@ -12,9 +12,11 @@ EVERYTHING: frozenset[Part] = frozenset({"machines", "etcd", "api", "nodes", "ba
 
 
 class Observer(Protocol):
-    async def observe(self) -> ClusterState:
+    async def observe(self, known: ClusterState | None = None) -> ClusterState:
         """Read everything concurrently, each source with its own deadline.
 
+        With `known`, an earlier reading of this process, certificates and free disk space of the
+        hosts are taken from it: to look at them all costs ten machines a second of CPU.
         Never raises for a source that fails: that one is named in `ClusterState.unread`.
         """
         ...

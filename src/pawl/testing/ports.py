@@ -85,7 +85,7 @@ class SimObserver:
     def __init__(self, operator: Operator) -> None:
         self._operator = operator
 
-    async def observe(self) -> ClusterState:
+    async def observe(self, known: ClusterState | None = None) -> ClusterState:
         world = await self._operator.turn(OBSERVE)
         return snapshot(world, self._operator.clock.offset)
 

@@ -61,16 +61,17 @@ class LiveObserver:
         self._balancer = balancer
         self._clock = clock
 
-    async def observe(self) -> ClusterState:
+    async def observe(self, known: ClusterState | None = None) -> ClusterState:
         taken_at = self._clock.now()
         notes: list[Unread] = []
         machines = await self._machines(notes)
-        known = self._inventory.all()
+        inventory = self._inventory.all()
+        before = {h.name: h for h in known.hosts} if known is not None else {}
         hosts, etcd, apis, kube, balancer = await asyncio.gather(
-            self._read_hosts(known, notes),
+            self._read_hosts(inventory, notes, before),
             self._etcd.read(self._inventory.with_role("etcd")),
             self._api_servers(load=None, notes=notes),
-            self._kube.read(known),
+            self._kube.read(inventory),
             self._balance(notes),
         )
         members, etcd_unread = etcd
