@@ -367,6 +367,8 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
     """The ownership file; docs/inventory.md describes it."""
     addons: tuple[str, ...] = ()
     """Your own rows for the add-on tables."""
+    waivers: str = ""
+    """Waivers of `pawl scan`'s findings."""
     digest_days: Annotated[float, Meta(ge=0)] = 7.0
     """How long after an owner's last letter all that is open is told again; 0 for never."""
     listen: str = "127.0.0.1:9464"

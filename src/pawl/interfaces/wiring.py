@@ -29,6 +29,7 @@ from pawl.adapters.store import FileLock, SqliteJournal
 from pawl.core.changelog.facts import ApiFacts
 from pawl.core.config import ApiConfig, Config, EtcdConfig, SshConfig
 from pawl.core.errors import ConfigError, PawlError
+from pawl.core.inventory.facts import WorkloadFact
 from pawl.core.model import ApiServer, ClusterState
 from pawl.core.scan.lens import Lens
 from pawl.core.workloads.facts import Workloads
@@ -36,6 +37,7 @@ from pawl.ports.artifacts import Artifacts
 from pawl.ports.clock import Clock
 from pawl.ports.etcd import Etcd
 from pawl.ports.inuse import InUse, Oracle
+from pawl.ports.inventory import InventorySource
 from pawl.ports.journal import Journal
 from pawl.ports.kube import Kube, Lease
 from pawl.ports.lock import LocalLock
@@ -275,6 +277,49 @@ class Session:
             audit_days=days,
         )
 
+    def inventory_source(
+        self, state: ClusterState | None = None, files: Sequence[Path] = (), days: float = 7.0
+    ) -> InventorySource:
+        """What `pawl inventory` reads; `state` tells where audit logs and programs are, None: they
+        are not looked at."""
+        from pawl.adapters.inventory import LiveInventory, callers, metrics, processes
+
+        config = self.config
+        client = KubeClient(
+            Path(config.api.kubeconfig),
+            config.api.endpoint,
+            max(SCAN_SECONDS, config.policy.timeouts.read),
+            lambda: api_urls(config, self.inventory),
+        )
+        self._stack.push_async_callback(client.aclose)
+        control_planes = self.inventory.with_role("control-plane")
+        reached = {h.name: h for h in state.hosts if h.reachable} if state else {}
+        logs = [
+            (h.name, reached[h.name].flags.get("kube-apiserver", ()))
+            for h in control_planes
+            if h.name in reached
+        ]
+        nodes = {h.node_name: h.name for h in self.inventory.all() if h.name in reached}
+        servers = [(h.name, own_url(h, config.api.port)) for h in control_planes]
+        connections = self._connections if state else None
+
+        async def called() -> callers.Answer:
+            return await callers.read(logs, connections, files, days)
+
+        async def programs(found: Sequence[WorkloadFact]) -> processes.Answer:
+            return await processes.read(self._connections, nodes, found)
+
+        async def counted() -> metrics.Answer:
+            return await metrics.read(client, servers)
+
+        return LiveInventory(
+            client,
+            servers=[url for _, url in servers],
+            callers=called if logs or files else None,
+            binaries=programs if nodes else None,
+            metrics=counted,
+        )
+
 
 class ApiOnly:
     """A cluster as its API alone shows it, for a scan without pawl.yaml: no hosts, and the API
@@ -308,6 +353,16 @@ class ApiOnly:
         from pawl.adapters.scan import LiveScan
 
         return LiveScan(self._client, lens, files=files, audit_days=days)
+
+    def inventory_source(
+        self, state: ClusterState | None = None, files: Sequence[Path] = (), days: float = 7.0
+    ) -> InventorySource:
+        from pawl.adapters.inventory import LiveInventory, callers
+
+        async def called() -> callers.Answer:
+            return await callers.read((), None, files, days)
+
+        return LiveInventory(self._client, callers=called if files else None)
 
 
 @asynccontextmanager

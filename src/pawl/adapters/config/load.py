@@ -125,6 +125,7 @@ def _watch(watch: WatchConfig, base: Path) -> WatchConfig:
     return msgspec.structs.replace(
         watch,
         owners=absolute(watch.owners),
+        waivers=absolute(watch.waivers),
         addons=tuple(absolute(p) for p in watch.addons),
         notifiers=tuple(
             msgspec.structs.replace(

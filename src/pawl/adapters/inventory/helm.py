@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from pawl.adapters.kube.client import KubeClient, KubeRefused
-from pawl.adapters.kube.objects import Page
+from pawl.adapters.kube.objects import ListMeta
 from pawl.core.errors import PawlError, Unreachable
 from pawl.core.inventory.facts import Release
 from pawl.core.model import Unread
@@ -39,6 +39,13 @@ class _Meta(msgspec.Struct):
 
 class _Stored(msgspec.Struct):
     metadata: _Meta
+
+
+class _Page(msgspec.Struct):
+    """An empty list of partial metadata has `items: null`."""
+
+    items: tuple[_Stored, ...] | None = None
+    metadata: ListMeta = ListMeta()
 
 
 class _Data(msgspec.Struct):
@@ -104,13 +111,13 @@ def _name(meta: _Meta) -> str:
 async def _revisions(client: KubeClient, storage: str) -> Sequence[_Meta]:
     newest: dict[tuple[str, str], tuple[int, _Meta]] = {}
     query = {"limit": "500", "labelSelector": "owner=helm"}
-    decoder = msgspec.json.Decoder(Page[_Stored])
+    decoder = msgspec.json.Decoder(_Page)
     while True:
         try:
             page = decoder.decode(await client.raw(f"/api/v1/{storage}", query, accept=META))
         except msgspec.DecodeError as error:
             raise Unreachable(f"the list cannot be read: {error}") from error
-        for item in page.items:
+        for item in page.items or ():
             meta = item.metadata
             labels = meta.labels or {}
             number = labels.get("version", "")

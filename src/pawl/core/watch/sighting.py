@@ -12,6 +12,7 @@ from pawl.core.findings import Finding, Severity
 from pawl.core.inventory.report import Inventory
 from pawl.core.lint.finding import LintFinding
 from pawl.core.model import Unread
+from pawl.core.ownership import Ownership
 
 _CHANGING = re.compile(r" \(last [^)]*\)|\d{4}-\d\d-\d\dT[\d:.]+Z?|\b\d+ (?:calls?|times|days)\b")
 """Parts of a message that change although the thing said is the same."""
@@ -58,8 +59,12 @@ def of_inventory(inventory: Inventory) -> tuple[Sighting, ...]:
     )
 
 
-def of_lint(findings: tuple[LintFinding, ...]) -> tuple[Sighting, ...]:
-    """Of `pawl scan`: what counts, waivers applied."""
+def of_lint(
+    findings: tuple[LintFinding, ...], ownership: Ownership | None = None
+) -> tuple[Sighting, ...]:
+    """Of `pawl scan`: what counts, waivers applied. The object's own mark names its owner, else the
+    ownership file."""
+    owned = ownership or Ownership()
     return tuple(
         Sighting(
             key=_key(f.rule, str(f.counts), f.path, f.object, f.api_version, f.minor),
@@ -69,7 +74,7 @@ def of_lint(findings: tuple[LintFinding, ...]) -> tuple[Sighting, ...]:
             subject=f"{f.object} ({f.path})" if f.path else f.object,
             message=f.message,
             remedy=f"Use {f.replacement}." if f.replacement else "",
-            owner=f.owner,
+            owner=f.owner or owned.of(f.kind, f.namespace, f.name),
             minor=f.minor,
         )
         for f in findings

@@ -40,6 +40,8 @@ COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     ("Know before", "changelog", "changelog:changelog", "Urgent notes between versions, judged."),
     ("Know before", "lint", "lint:lint", "Find removed APIs in manifests."),
     ("Know before", "scan", "scan:scan", "Find what an upgrade will break in a live cluster."),
+    ("Know before", "inventory", "inventory:inventory", "What depends on the API, and its hops."),
+    ("Know before", "watch", "watch:watch", "Scan on a schedule; tell each owner once."),
     ("Know before", "knowledge", "knowledge:app", "The tables behind the checks, sourced."),
     ("Set up", "init", "init:init", "Draft pawl.yaml from a kubeconfig and a host list."),
     ("Set up", "config", "config:app", "Check the configuration, print its schema."),

@@ -1,0 +1,176 @@
+"""`pawl inventory`: what depends on the Kubernetes API, whose it is, and whether it goes along."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from pawl.core.inventory.facts import Binary, InventoryFacts
+    from pawl.core.inventory.report import Inventory
+    from pawl.core.knowledge.store import Knowledge
+
+Output = Literal["table", "json", "csv", "markdown", "html"]
+OWNERS = "owners.yaml"
+
+
+def inventory(
+    *,
+    to: Annotated[
+        str, Parameter(help="The minor you go to, such as 1.37 (default: the next one).")
+    ] = "",
+    config: Annotated[
+        Path | None,
+        Parameter(name=["--config", "-c"], help="pawl.yaml ($PAWL_CONFIG, else ./pawl.yaml)."),
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, Parameter(help="The API alone, with this kubeconfig and no pawl.yaml.")
+    ] = None,
+    hosts: Annotated[
+        bool, Parameter(help="Read audit logs and programs on the hosts of pawl.yaml.")
+    ] = True,
+    audit: Annotated[
+        tuple[Path, ...], Parameter(help="An audit log that was fetched; repeatable.", negative=())
+    ] = (),
+    audit_days: Annotated[float, Parameter(help="How far back rotated logs are read.")] = 7.0,
+    owners: Annotated[
+        Path | None, Parameter(help=f"Ownership file (default: {OWNERS} where it is there).")
+    ] = None,
+    addons: Annotated[
+        tuple[Path, ...],
+        Parameter(help="Your own rows for the add-on tables; repeatable.", negative=()),
+    ] = (),
+    binary: Annotated[
+        tuple[Path, ...],
+        Parameter(
+            help="Only tell what Go programs were built with: executables, image archives.",
+            negative=(),
+        ),
+    ] = (),
+    output: Annotated[
+        Output, Parameter(name=["--output", "-o"], help="table, json, csv, markdown or html.")
+    ] = "table",
+) -> int:
+    """List what depends on the Kubernetes API, with owner, chart, library and verdict for each hop.
+
+    Reads RBAC, workloads, Helm releases (never a value of them), CRDs, and where there is a way to
+    them audit logs and the programs that pods run. Changes nothing.
+
+    Exit codes: 0, 1 warnings, 2 blockers, 3 something was not read, 4 an error.
+
+    For example:
+        pawl inventory --to 1.37
+        pawl inventory --to 1.37 --kubeconfig ~/.kube/config --audit audit.log -o csv > clients.csv
+        pawl inventory --to 1.37 -o html > inventory.html
+        pawl inventory --binary ./controller --binary image.tar
+    """
+    import anyio
+
+    from pawl.adapters.manifests.documents import knowledge, read
+    from pawl.core import ownership
+    from pawl.core.errors import ConfigError
+    from pawl.core.inventory import compat
+    from pawl.core.inventory.inventory import take
+
+    if binary:
+        return programs(binary, output)
+    if config is not None and kubeconfig is not None:
+        raise ConfigError("pawl inventory", ["give --config or --kubeconfig, not both"])
+    if owners is None and Path(OWNERS).exists():
+        owners = Path(OWNERS)
+    owned = ownership.decode(read(owners), str(owners)) if owners else None
+    table = compat.shipped()
+    for path in addons:
+        table = compat.merged(read(path), str(path), table)
+
+    async def gather() -> InventoryFacts:
+        from pawl.interfaces.wiring import open_kubeconfig, open_session
+
+        opened = open_kubeconfig(kubeconfig) if kubeconfig else open_session(config)
+        async with opened as cluster:
+            state = await cluster.observe() if hosts and not kubeconfig else None
+            return await cluster.inventory_source(state, audit, audit_days).read()
+
+    facts = anyio.run(gather)
+    tables = knowledge(())
+    found = take(
+        facts, to=to or next_minor(facts, tables), knowledge=tables, ownership=owned, addons=table
+    )
+    sys.stdout.write(shown(found, output))
+    return found.exit_code
+
+
+def next_minor(facts: InventoryFacts, tables: Knowledge) -> str:
+    """The minor after that of the oldest API server, or the newest that is known."""
+    from pawl.core.version import Minor
+
+    if not facts.server:
+        return tables.newest
+    following = str(Minor.parse(facts.server) + 1)
+    return following if tables.known(following) else tables.newest
+
+
+def shown(found: Inventory, output: Output) -> str:
+    import msgspec
+
+    from pawl.core.inventory import render
+
+    match output:
+        case "json":
+            return msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n"
+        case "csv":
+            return render.as_csv(found)
+        case "markdown":
+            return render.markdown(found)
+        case "html":
+            return render.page(found)
+        case "table":
+            table(found)
+            return ""
+
+
+def table(found: Inventory) -> None:
+    from pawl.core.inventory import render
+    from pawl.interfaces.cli.tabular import lines
+
+    if found.clients:
+        rows = [render.row(c) for c in found.clients]
+        lines([[row[c] for c in render.COLUMNS] for row in rows], render.COLUMNS)
+        print()
+    for finding in found.findings:
+        print(f"{finding.severity}: {finding.sentence()}")
+    for question in found.questions:
+        print(f"question: {question}")
+    for unread in found.unread:
+        print(f"not read: {unread.source}: {unread.why}")
+    for note in found.notes:
+        print(f"note: {note}")
+    print(render.summary(found))
+
+
+def programs(paths: tuple[Path, ...], output: Output) -> int:
+    """Go build information of local files. Raises ConfigError for one that has none."""
+    from pawl.adapters.inventory.gofile import binaries
+    from pawl.core.errors import ConfigError
+    from pawl.core.inventory.gobuild import client_go_minor
+    from pawl.interfaces.cli.tabular import emit, lines
+
+    found: list[Binary] = [b for path in paths for b in binaries(path)]
+    if output == "json":
+        emit(found, (), "json")
+        return 0
+    if output != "table":
+        raise ConfigError("pawl inventory --binary", ["writes -o table or -o json"])
+    heads = ("path", "main", "version", "go", "client_go", "kubernetes", "controller_runtime")
+    lines(
+        [
+            [b.path, b.main, b.main_version or "-", b.go, b.client_go or "-",
+             client_go_minor(b.client_go) or "-", b.controller_runtime or "-"]
+            for b in found
+        ],
+        heads,
+    )  # fmt: skip
+    return 0
