@@ -207,6 +207,13 @@ def routes(objects: int) -> dict[str, bytes]:
     return {k: json.dumps(v, separators=(",", ":")).encode() for k, v in found.items()}
 
 
+def serve(directory: Path, objects: int, ready: multiprocessing.Queue[int]) -> None:
+    """The bodies live in this process alone: a child's peak memory starts at its parent's."""
+    bodies = routes(objects)
+    ready.put(sum(map(len, bodies.values())))
+    serve_bodies(directory, bodies, ready)
+
+
 def audit_table(directory: Path, megabytes: int, count: int) -> bool:
     path = directory / "audit.log"
     size, marked = write_log(path, megabytes)
@@ -230,13 +237,11 @@ def live_table(directory: Path, objects: int, count: int) -> bool:
     print("| --- | --- | --- | --- | --- | --- |")
     peaks = []
     for number in (objects, 2 * objects):
-        bodies = routes(number)
-        size = sum(map(len, bodies.values())) / 1e6
         ready: multiprocessing.Queue[int] = multiprocessing.Queue()
-        server = multiprocessing.Process(target=serve_bodies, args=(directory, bodies, ready))
+        server = multiprocessing.Process(target=serve, args=(directory, number, ready))
         server.start()
         try:
-            port = ready.get(timeout=120)
+            size, port = ready.get(timeout=120) / 1e6, ready.get(timeout=120)
             kubeconfig = kubeconfig_of(directory, f"https://127.0.0.1:{port}")
             runs = rolls(count, "live", str(kubeconfig), str(number))
         finally:

@@ -1,4 +1,4 @@
-"""A real etcd and two real API servers, with audit log and SSH, as a cluster for `pawl scan`.
+"""A real etcd, two real API servers and a controller-manager, with audit log and SSH.
 
 The first API server writes an audit log, the second none. APIs that 1.37 removes and that are off
 by default are switched on, so that something can be called that really goes away.
@@ -87,6 +87,18 @@ class Rig:
             self._spawn(name, [server, *flags])
         for address in SERVERS.values():
             self._wait(address)
+        manager = binaries("kube-controller-manager", KUBERNETES, d / "bin")
+        kubeconfig = self.kubeconfig("system:kube-controller-manager", "")
+        self._spawn(
+            "controller-manager",
+            [manager / "kube-controller-manager", f"--kubeconfig={kubeconfig}",
+             "--use-service-account-credentials", "--leader-elect=false", "--secure-port=0",
+             f"--service-account-private-key-file={key}", f"--root-ca-file={self.authority.ca}"],
+        )  # fmt: skip
+        end = time.monotonic() + 60
+        while not self.call("GET", "/api/v1/namespaces/default/serviceaccounts")["items"]:
+            assert time.monotonic() < end, (d / "controller-manager.log").read_text()[-1500:]
+            time.sleep(0.2)
 
     def _spawn(self, name: str, argv: list[Any]) -> None:
         log = (self.directory / f"{name}.log").open("wb")

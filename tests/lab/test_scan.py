@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -203,8 +204,160 @@ def test_what_may_not_be_read_is_listed(cluster: Rig) -> None:
     assert "live/networkpolicies.networking.k8s.io" not in not_read
 
 
+def deployment(name: str, replicas: int) -> dict[str, Any]:
+    labels = {"app": name}
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "c", "image": "none"}]},
+            },
+        },
+    }
+
+
+def budget(name: str, app: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": {"app": app}}, **spec},
+    }
+
+
+def test_what_would_make_a_drain_wait_for_ever(cluster: Rig) -> None:
+    """With the real disruption controller's numbers; no kubelet runs, so every pod is Pending."""
+    apps, budgets = "/apis/apps/v1/namespaces/default/deployments", (
+        "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    )  # fmt: skip
+    cluster.call("POST", apps, deployment("single", 1))
+    cluster.call("POST", apps, deployment("pair", 2))
+    cluster.call("POST", budgets, budget("never", "single", minAvailable=1))
+    cluster.call("POST", budgets, budget("zero", "pair", maxUnavailable=0))
+    cluster.call("POST", budgets, budget("second", "pair", minAvailable=1))
+    hooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+    cluster.call(
+        "POST",
+        slices,
+        {
+            "addressType": "IPv4",
+            "metadata": {"name": "guard-1", "labels": {"kubernetes.io/service-name": "guard"}},
+            "endpoints": [{"addresses": ["198.18.0.5"], "nodeName": "n1"}],
+        },
+    )
+    cluster.call(
+        "POST",
+        hooks,
+        {
+            "metadata": {"name": "guard"},
+            "webhooks": [
+                {
+                    "name": "guard.example.com",
+                    "clientConfig": {"service": {"namespace": "default", "name": "guard"}},
+                    "rules": [
+                        {
+                            "apiGroups": [""],
+                            "apiVersions": ["v1"],
+                            "resources": ["pods"],
+                            "operations": ["DELETE"],
+                        }
+                    ],
+                    "sideEffects": "None",
+                    "admissionReviewVersions": ["v1"],
+                }
+            ],
+        },
+    )
+    configmaps = "/api/v1/namespaces/default/configmaps"
+    held = {"metadata": {"name": "held", "finalizers": ["example.com/gone"]}}
+    cluster.call("POST", configmaps, held)
+    cluster.call("DELETE", f"{configmaps}/held")
+    end = time.monotonic() + 60
+    while True:
+        found_ = [b["status"] for b in cluster.call("GET", budgets)["items"]]
+        if all(s.get("observedGeneration") and s.get("expectedPods") for s in found_):
+            break
+        assert time.monotonic() < end, found_
+        time.sleep(0.5)
+    code, report = scan(cluster)
+    codes = {(f["rule"], f["path"]) for f in report["findings"] if f["rule"].startswith("PAWL")}
+    assert code == 2
+    assert codes >= {
+        ("PAWL-W001", "live/default/PodDisruptionBudget/never"),
+        ("PAWL-W001", "live/default/PodDisruptionBudget/zero"),
+        ("PAWL-W003", "live/default/Deployment/single"),
+        ("PAWL-W004", "live/webhook/guard/guard.example.com"),
+    }
+    assert sum(rule == "PAWL-W002" for rule, _ in codes) == 2
+    # it has only just been deleted: not stuck yet
+    assert "finalizer-stuck" not in {f["rule"] for f in report["findings"]}
+
+
+def crd(name: str, *versions: str, **spec: Any) -> dict[str, Any]:
+    """A CRD of example.com whose last version is stored, and the only one that is served."""
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "metadata": {"name": f"{name}s.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Cluster",
+            "names": {"kind": name.capitalize(), "plural": f"{name}s", "singular": name},
+            "versions": [
+                {"name": v, "served": last, "storage": last, "schema": schema}
+                for v in versions
+                for last in [v == versions[-1]]
+            ],
+            **spec,
+        },
+    }
+
+
+def test_what_extends_the_api_and_is_not_well(cluster: Rig) -> None:
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    conversion = {
+        "strategy": "Webhook",
+        "webhook": {
+            "conversionReviewVersions": ["v1"],
+            "clientConfig": {"service": {"namespace": "default", "name": "nobody"}},
+        },
+    }
+    cluster.call("POST", crds, crd("widget", "v1beta1", "v1"))
+    cluster.call("POST", crds, crd("gadget", "v1", conversion=conversion))
+    cluster.call(
+        "PATCH",
+        f"{crds}/widgets.example.com/status",
+        {"status": {"storedVersions": ["v1beta1", "v1"]}},
+        content="application/merge-patch+json",
+    )
+    services = "/apis/apiregistration.k8s.io/v1/apiservices"
+    aggregated = {
+        "metadata": {"name": "v1.dead.example.com"},
+        "spec": {
+            "group": "dead.example.com",
+            "version": "v1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "insecureSkipTLSVerify": True,
+            "service": {"namespace": "default", "name": "nobody"},
+        },
+    }
+    cluster.call("POST", services, aggregated)
+    try:
+        _, report = scan(cluster)
+    finally:
+        cluster.call("DELETE", f"{services}/v1.dead.example.com")
+        for name in ("widgets", "gadgets"):
+            cluster.call("DELETE", f"{crds}/{name}.example.com")
+    found_ = {(f["rule"], f["name"]) for f in report["findings"]}
+    assert found_ >= {
+        ("crd-stored-version", "widgets.example.com"),
+        ("crd-conversion-dead", "gadgets.example.com"),
+        ("apiservice-dead", "v1.dead.example.com"),
+    }
+
+
 def wait_a_second() -> None:
     """managedFields know whole seconds: the later write must be in a later one."""
-    import time
-
     time.sleep(1.1)

@@ -237,6 +237,8 @@ GC = call(
     "system:serviceaccount:kube-system:generic-garbage-collector",
 )
 
+PREFERRED = Served(api_version=GONE, kind="CronJob", resource="cronjobs", preferred=True)
+
 
 @pytest.mark.parametrize(
     ("facts", "expected"),
@@ -246,6 +248,7 @@ GC = call(
         pytest.param([call(), metric(), metric("cp-2")], [(B, "proven")], id="joined"),
         pytest.param([GC, metric()], [], id="the garbage collector"),
         pytest.param([GC, metric("cp-2")], [(B, "likely")], id="of another server"),
+        pytest.param([PREFERRED, metric()], [(W, "stale")], id="what the collector lists itself"),
         pytest.param([call("pawl/0.1.0", "admin")], [], id="pawl itself"),
         pytest.param(
             [call("kubelet/v1.24", "mallory")], [(B, "proven")], id="an agent is anybody's word"

@@ -50,10 +50,6 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
-    @property
-    def fact(self) -> Served:
-        return Served(api_version=self.api_version, kind=self.kind, resource=self.resource)
-
 
 class _Kind(msgspec.Struct):
     kind: str = ""
@@ -159,6 +155,24 @@ def _resources(
 def _missed(group: str, version: str, why: str) -> Missed:
     name = f"{group}/{version}" if group else version
     return Missed(where=f"live/{name}", why=f"the resources of {name} are not known: {why}")
+
+
+def served(resources: Iterable[Resource]) -> list[Served]:
+    """As facts."""
+    listed = list(resources)
+    first: dict[tuple[str, str], int] = {}
+    for r in listed:
+        name = r.group, r.resource
+        first[name] = min(r.order, first.get(name, r.order))
+    return [
+        Served(
+            api_version=r.api_version,
+            kind=r.kind,
+            resource=r.resource,
+            preferred=r.listable and r.order == first[r.group, r.resource],
+        )
+        for r in listed
+    ]
 
 
 def to_list(

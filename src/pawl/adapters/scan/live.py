@@ -12,7 +12,7 @@ from pawl.adapters.hosts.connection import Connections
 from pawl.adapters.kube.client import KubeClient, KubeRefused
 from pawl.adapters.kube.objects import VersionInfo
 from pawl.adapters.scan import audit, extensions, helm, metadata, metrics, volumes
-from pawl.adapters.scan.discovery import Resource, discover, to_list
+from pawl.adapters.scan.discovery import Resource, discover, served, to_list
 from pawl.core.errors import PawlError
 from pawl.core.knowledge.rows import key
 from pawl.core.scan.facts import Counted, Missed, Note, Running
@@ -77,7 +77,7 @@ class LiveScan:
             running = _minor(await self._client.get("/version", VersionInfo))
             take([Running(minor=running)])
             resources, missed = await discover(self._client)
-            take([r.fact for r in resources])
+            take(served(resources))
             take(missed)
         except PawlError as error:
             take([Missed(where="live", why=f"what the cluster serves is not known: {error}")])

@@ -22,11 +22,16 @@ class Running(ScanFact, frozen=True, kw_only=True):
 
 
 class Served(ScanFact, frozen=True, kw_only=True):
-    """One resource of one API version that the cluster serves now, from its discovery."""
+    """One resource of one API version that the cluster serves now, from its discovery.
+
+    `preferred`: the version in which clients of discovery (the garbage collector, the namespace
+    controller, backup tools) take the resource, deprecated or not.
+    """
 
     api_version: str
     kind: str
     resource: str
+    preferred: bool = False
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):

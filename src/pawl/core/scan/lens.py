@@ -27,6 +27,7 @@ class Lens:
         self.running = ""
         self._verdicts: dict[tuple[str, str], LintFinding | None] = {}
         self._served: dict[tuple[str, str], str] = {}
+        self._preferred: set[tuple[str, str]] = set()
         self._kinds: dict[tuple[str, str], str] = {
             (row.api_version, row.resource): row.kind
             for row in judge.knowledge.apis
@@ -36,6 +37,8 @@ class Lens:
     def serve(self, fact: Served) -> None:
         self._served[fact.api_version, fact.kind] = fact.resource
         self._kinds[fact.api_version, fact.resource] = fact.kind
+        if fact.preferred:
+            self._preferred.add((fact.api_version, fact.resource))
 
     def was_before(self, minor: str) -> bool:
         """Whether what breaks at `minor` is broken on this cluster already: not this upgrade's."""
@@ -44,6 +47,10 @@ class Lens:
     def served(self, api_version: str, kind: str) -> bool:
         """Whether the cluster serves it now; True as long as its discovery is not known."""
         return not self._served or (api_version, kind) in self._served
+
+    def preferred(self, api_version: str, resource: str) -> bool:
+        """Whether Kubernetes' own controllers list the resource in this version."""
+        return (api_version, resource) in self._preferred
 
     def kind(self, api_version: str, resource: str) -> str:
         """The kind of a resource, or the resource's own name where nobody knows."""

@@ -2,8 +2,8 @@
 
 `apiserver_requested_deprecated_apis` says since an API server's start that somebody called, not
 who; the garbage collector and the namespace controller set it too. An audit record says who and
-when. So a record of a client is proven, a metric that no record explains is likely, and one that
-only Kubernetes' own controllers explain is nothing.
+when. So a record of a client is proven, a metric that no record explains is likely (stale where
+Kubernetes' own controllers set it by themselves), and one that only they explain is nothing.
 """
 
 from __future__ import annotations
@@ -121,6 +121,12 @@ class Requests:
         hosts = [f.host for f in facts]
         evidence = [f"apiserver_requested_deprecated_apis on {_some(hosts, 5)}"]
         quiet = True
+        swept = self._lens.preferred(first.api_version, first.resource)
+        if swept:
+            evidence.append(
+                "Kubernetes' own garbage collector lists it in this version, so the metric alone "
+                "says nothing"
+            )
         for host in hosts:
             logs = self._audited.get(host, [])
             start = min((a.first for a in logs if a.first), default="")
@@ -133,6 +139,7 @@ class Requests:
                     f"no audit log of {host} was read, so the client is not known: an audit policy "
                     "at level Metadata for a day names it"
                 )
+        quiet = quiet or swept
         group, _, version = first.api_version.rpartition("/")
         name = ".".join(p for p in (first.resource, version, group) if p)
         return msgspec.structs.replace(
