@@ -144,7 +144,9 @@ async def check_landed(action: Landed, ctx: Context) -> str:
     kept = [n.name for n in state.nodes if n.cordoned_by == ctx.owner or marks.closed(n)]
     if kept:
         raise StepFailed(f"node {', '.join(kept)} still carries a mark of pawl.")
-    if loose := await ctx.tools.kube.released():
+    # The object of a pod that has ended stays until it is collected, long after its node went.
+    loose = [p for p in await ctx.tools.kube.released() if not (p.terminating or p.finished)]
+    if loose:
         names = ", ".join(f"{p.namespace}/{p.name}" for p in loose)
         raise StepFailed(f"pod {names} was released by pawl and is still there.")
     out = [b.name for b in state.balancer if b.admin != "ready"]
