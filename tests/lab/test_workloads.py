@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import httpx
 from pawl_process import Pawl
 
 from pawl.lab.cluster import Lab
+from pawl.lab.roles.load_balancer import NODE_PORTS
 
 
 def test_the_labs_workloads_are_classified_and_their_edge_is_found(small_lab: Lab) -> None:
     pawl = Pawl(small_lab.dir.config)
+    address = small_lab.spec.network.load_balancer
+    for _ in range(6):  # a request at each backend, so that it has a connection to redis
+        assert httpx.get(f"http://{address}:{NODE_PORTS['backend']}/", timeout=10).json()["pod"]
     made = pawl.json("workloads", "--surge", "all", ok=(0, 1))
     assert made["complete"], made["unread"]
     found = {w["key"].partition("/")[2]: w for w in made["workloads"]}

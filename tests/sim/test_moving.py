@@ -8,8 +8,10 @@ import pytest
 from harness import RUN, Crash, drive, planned, virtual
 from test_faults import nodes_only, quick
 
+from pawl.core.actions import AddNode, CloseNodes, RetireNode
 from pawl.core.events import Aborted
-from pawl.core.model import Unread
+from pawl.core.landed import satisfied
+from pawl.core.model import ClusterState, Unread
 from pawl.engine.effects import Effect
 from pawl.testing.cluster import SimCluster
 from pawl.testing.pods import Deployment
@@ -124,3 +126,16 @@ async def test_a_successor_that_finds_no_place_is_named_and_the_pod_is_given_bac
     assert "until its successor is Ready" in ended.why or "waits until it is Ready" in ended.why
     assert not [p for p in cluster.world.pods.pods.values() if p.released]
     assert not [n for n in cluster.state().nodes if n.unschedulable]
+
+
+def test_nodes_that_were_not_read_are_neither_closed_nor_gone() -> None:
+    """Seen in the lab: the only API server restarts, and no node in the facts looked like all
+    nodes closed, so that none was."""
+    unread = (Unread(source="nodes", why="no answer"),)
+    state = ClusterState(cluster="c", taken_at=0.0, unread=unread)
+    for action in (
+        CloseNodes(nodes=("w1", "w2")),
+        RetireNode(node="w1"),
+        AddNode(machine="w1", pool="p", target="1.37.0"),
+    ):
+        assert satisfied(action, state) is None

@@ -70,6 +70,11 @@ def _all(*answers: Answer) -> Answer:
     return None if any(a is None for a in answers) else True
 
 
+def _nodes_unread(state: ClusterState) -> bool:
+    """No node in the facts is not "no such node" while the list could not be read."""
+    return any(u.source == "nodes" for u in state.unread)
+
+
 def satisfied(action: AnyAction, state: ClusterState) -> Answer:
     """Whether the end state of `action` stands; None when the cluster cannot tell."""
     match action:
@@ -112,11 +117,15 @@ def satisfied(action: AnyAction, state: ClusterState) -> Answer:
         case AddNode():
             node = state.node(action.machine)
             if node is None:
-                return False
+                return None if _nodes_unread(state) else False
             return _all(node.ready, reached(node.kubelet, "", action.target))
         case CloseNodes():
+            if _nodes_unread(state):
+                return None
             return all(marks.closed(n) for n in state.nodes if n.name in action.nodes)
         case RetireNode():
+            if _nodes_unread(state):
+                return None
             return state.node(action.node) is None and state.machine(action.node) is None
         case SwapNode():
             node = state.node(action.node)
