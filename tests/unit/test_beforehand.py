@@ -15,15 +15,17 @@ from pawl.adapters.store import acknowledgements
 from pawl.core.changelog.facts import ApiFacts
 from pawl.core.changelog.item import Acknowledgement
 from pawl.core.checks import FlagComplaint
-from pawl.core.config import FindingsConfig, HostConfig
+from pawl.core.config import Config, FindingsConfig, HostConfig
 from pawl.core.errors import ConfigError, Refused, Unreachable
 from pawl.core.inuse.facts import FlagUse, HostUse
 from pawl.core.knowledge.store import shipped
 from pawl.core.model import ClusterState, Unread
 from pawl.core.plan import Plan, Target
+from pawl.core.scan.facts import Call, Missed, Running, ScanFact, Served
 from pawl.interfaces.cli.beforehand import Found, Look, parts, passed, waivers
 from pawl.interfaces.cli.plan import compute, left_out, refusal_code, request
 from pawl.ports.inuse import Reading
+from pawl.ports.scan import Take
 from pawl.testing.clusters import cluster, config
 
 GOAL = Target(kubernetes="1.37.0")
@@ -50,6 +52,7 @@ class Scripted:
     changes: dict[str, HostUse] = field(default_factory=dict)
     answers: dict[str, tuple[FlagComplaint, ...] | None] = field(default_factory=dict)
     api: ApiFacts = API
+    scanned: tuple[ScanFact, ...] = ()
     asked: list[str] = field(default_factory=list)
     read_hosts: bool = False
 
@@ -86,6 +89,23 @@ class Scripted:
 
     async def api_facts(self) -> ApiFacts:
         return self.api
+
+    @property
+    def config(self) -> Config:
+        return config(self.state)
+
+    def scan_source(self, *_: object) -> Facts:
+        return Facts(self.scanned)
+
+
+@dataclass
+class Facts:
+    """A scan that finds these facts."""
+
+    facts: tuple[ScanFact, ...]
+
+    async def read(self, take: Take) -> None:
+        take((Running(minor="1.36"), *self.facts))
 
 
 def look(session: Scripted, **without: str) -> Look:
@@ -176,6 +196,59 @@ def test_an_acknowledgement_lets_the_plan_through_and_is_in_it(tmp_path: Path) -
     assert "Ada on 2026-11-24: ana is trusted" in [j.acknowledged for j in the_plan.notes]
 
 
+OLD = "networking.k8s.io/v1beta1"
+CALLED = (
+    Served(api_version=OLD, kind="ServiceCIDR", resource="servicecidrs"),
+    Call(
+        host="cp-1",
+        user="system:serviceaccount:velero:velero",
+        agent="velero/v1.9",
+        api_version=OLD,
+        resource="servicecidrs",
+        verbs=("list",),
+        last="2026-09-21T13:00:00Z",
+        removed="1.37",
+    ),
+)
+
+
+def test_who_calls_an_api_that_goes_away_refuses_with_its_user_agent(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"PAWL-S001 .*velero/v1.9 calls it") as caught:
+        planned(Scripted(cluster(), tmp_path, scanned=CALLED))
+    assert refusal_code(caught.value) == 2
+    assert planned(Scripted(cluster(), tmp_path, scanned=CALLED), scan="--no-scan").left_out
+
+
+def test_a_scan_with_holes_makes_it_incomplete(tmp_path: Path) -> None:
+    hole = Missed(where="live/secrets", why="forbidden")
+    with pytest.raises(Refused, match="PAWL-S000 scan of live/secrets") as caught:
+        planned(Scripted(cluster(), tmp_path, scanned=(hole,)))
+    assert refusal_code(caught.value) == 3
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{code: PAWL-S001, where: 'clients/*', owner: ada, expires: 2099-01-31, reason: b}",
+        "{rule: api-removed, owner: ada, expires: 2099-01-31, reason: b}",
+    ],
+)
+def test_a_finding_of_the_scan_is_waived_by_code_or_by_rule(tmp_path: Path, entry: str) -> None:
+    file = tmp_path / "waivers.yaml"
+    file.write_text(f"waivers:\n- {entry}\n")
+    accepted, by_rule = waivers(file)
+    session = Scripted(cluster(), tmp_path, scanned=CALLED)
+
+    async def go() -> Plan:
+        seeing = Look(session, shipped(), {}, by_rule)  # type: ignore[arg-type]
+        asked = request(to="1.37.0")
+        return await compute(asked, session.config, session.state, look=seeing, accepted=accepted)
+
+    (finding,) = anyio.run(go).findings
+    assert (finding.code, finding.severity) == ("PAWL-S001", "blocker")
+    assert finding.waived == "waived by ada until 2099-01-31: b"
+
+
 def test_what_is_left_out_is_named_in_the_plan_and_not_done(tmp_path: Path) -> None:
     session = Scripted(cluster(), tmp_path)
     without = {"hosts": "--no-hosts", "changelog": "--no-changelog", "scan": "--no-scan"}
@@ -212,11 +285,11 @@ def test_every_release_on_the_way_is_asked_for() -> None:
 
 def test_a_file_of_waivers_may_be_missing_but_not_broken(tmp_path: Path) -> None:
     file: Any = tmp_path / "waivers.yaml"
-    assert waivers(file) == ()
+    assert waivers(file) == ((), ())
     file.write_text(
         "waivers:\n- {code: PAWL-U003, owner: ada, expires: 2027-01-31, reason: new image}\n"
     )
-    assert waivers(file)[0].expires == "2027-01-31"
+    assert waivers(file)[0][0].expires == "2027-01-31"
     file.write_text("waivers:\n- {code: PAWL-E001, owner: a, expires: 2027-01-31, reason: b}\n")
     with pytest.raises(ConfigError, match="cannot be waived"):
         waivers(file)

@@ -50,7 +50,8 @@ class Waiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def decode(data: object, where: str, codes: Iterable[str]) -> tuple[Waiver, ...]:
     """The waivers of a parsed document {"waivers": […]}. Raises ConfigError, all mistakes at once.
 
-    Entries with `rule` instead of `code` are for `pawl lint`, which may share the file.
+    Entries with `rule` instead of `code` are those of `pawl lint` and `pawl scan`, which share the
+    file.
     """
     entries = data.get("waivers") if isinstance(data, dict) else data
     if not isinstance(entries, list):

@@ -300,7 +300,7 @@ class FindingsConfig(_Section, frozen=True, kw_only=True):
     """The target's binaries that lie on this machine, asked about what is in use."""
     changelog: bool = True
     """Urgent release notes on the way."""
-    waivers: str = "waivers.yaml"
+    waivers: str = ".pawl-waivers.yaml"
     corrections: str = ""
 
 

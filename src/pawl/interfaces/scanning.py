@@ -8,12 +8,13 @@ from typing import Protocol
 
 from pawl.core.config import Config
 from pawl.core.errors import Unreachable
+from pawl.core.inuse.facts import HostUse
 from pawl.core.knowledge.answer import demand_known
 from pawl.core.knowledge.store import Knowledge
 from pawl.core.lint.finding import Report
 from pawl.core.lint.judge import Judge
 from pawl.core.model import ClusterState
-from pawl.core.scan import deadlocks
+from pawl.core.scan import deadlocks, onhosts
 from pawl.core.scan.collect import Collector
 from pawl.core.scan.facts import Missed
 from pawl.core.scan.lens import Lens
@@ -44,8 +45,11 @@ async def scanned(
     *,
     files: Sequence[Path] = (),
     audit_days: float = AUDIT_DAYS,
+    uses: Sequence[HostUse] = (),
 ) -> Report:
     """Scan the cluster of which `state` is a fresh observation, for minor `to` ("": the next one).
+
+    `uses` is what the hosts have in use, where they were read.
 
     Raises Refused for a target that the tables do not know. A plan takes
     `core.scan.rules.plan_findings` and `plan_unread` of the report.
@@ -58,6 +62,8 @@ async def scanned(
         certificate_days=cluster.config.policy.limits.certificate_days,
     )
     collector.keep(deadlocks.findings(state, target, cluster.config))
+    collector.keep(onhosts.findings(state, uses, target, cluster.config, tables))
+    collector.add(onhosts.missed(uses))
     collector.add(
         Missed(where=f"status/{u.source}", why=u.why)
         for u in state.unread

@@ -30,6 +30,7 @@ from pawl.core.changelog.facts import ApiFacts
 from pawl.core.config import ApiConfig, Config, EtcdConfig, SshConfig
 from pawl.core.errors import ConfigError, PawlError
 from pawl.core.inventory.facts import WorkloadFact
+from pawl.core.inuse.facts import HostUse
 from pawl.core.model import ApiServer, ClusterState
 from pawl.core.scan.lens import Lens
 from pawl.core.workloads.facts import Workloads
@@ -146,6 +147,10 @@ class Session:
         from pawl.adapters.hosts.oracle import CachedOracle
 
         return CachedOracle(self.artifacts, self.inventory.all())
+
+    async def uses(self) -> tuple[HostUse, ...]:
+        """What all hosts have in use."""
+        return tuple(r.use for r in await self.in_use.read(self.inventory.all()))
 
     async def api_facts(self) -> ApiFacts:
         """What single release notes ask the API for."""
@@ -346,6 +351,10 @@ class ApiOnly:
             webhooks=facts.webhooks,
             unread=facts.unread,
         )
+
+    async def uses(self) -> tuple[HostUse, ...]:
+        """There are no hosts without a pawl.yaml."""
+        return ()
 
     def scan_source(
         self, lens: Lens, state: ClusterState, files: Sequence[Path] = (), days: float = 7.0

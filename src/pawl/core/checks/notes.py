@@ -39,6 +39,26 @@ def notes_read(facts: Facts) -> Iterator[Finding]:
         yield finding("K002", "release notes", what, remedy, warn=True)
 
 
+@check(S000="the scan could not read something")
+def scan_read(facts: Facts) -> Iterator[Finding]:
+    """Not read is not clean."""
+    for unread in facts.beforehand.scan_unread if facts.beforehand else ():
+        yield finding(
+            "S000",
+            f"scan of {unread.source}",
+            f"could not be read: {unread.why}",
+            "Give pawl the right to read it (docs/scan.md), waive it by name, or plan with "
+            "--no-scan, which the plan will say.",
+            where=unread.source,
+        )
+
+
+@check()
+def scanned(facts: Facts) -> Iterator[Finding]:
+    """What `pawl scan` finds: its codes are declared in `pawl.core.scan.rules`."""
+    yield from facts.beforehand.scan if facts.beforehand else ()
+
+
 @check(K003="nothing is known about the target")
 def target_known(facts: Facts) -> Iterator[Finding]:
     """Of a minor that the tables do not cover they say nothing: no finding would mean nothing."""

@@ -39,12 +39,16 @@ class Waiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def decode(data: object, where: str) -> tuple[Waiver, ...]:
-    """The waivers of a parsed file {"waivers": […]}. Raises ConfigError, all mistakes at once."""
+    """The waivers of a parsed file {"waivers": […]}. Raises ConfigError, all mistakes at once.
+
+    Entries with `code` instead of `rule` are those of `pawl plan`, which shares the file."""
     entries = data.get("waivers") if isinstance(data, dict) else data
     if not isinstance(entries, list):
         raise ConfigError(where, ["want a list under `waivers`; see docs/lint.md, Waivers"])
     out, problems = [], []
     for number, entry in enumerate(entries, 1):
+        if isinstance(entry, dict) and "code" in entry and "rule" not in entry:
+            continue
         try:
             waiver = msgspec.convert(_days(entry), type=Waiver)
         except msgspec.ValidationError as error:

@@ -76,15 +76,18 @@ def remedy(finding: LintFinding) -> str:
 
 
 def plan_findings(findings: Iterable[LintFinding]) -> tuple[Finding, ...]:
-    """The findings as a plan carries them. What the plan's own checks find (deadlocks, whose rule
-    is their code) and what is only information is left out; a waived blocker is a warning."""
+    """The findings as a plan carries them. What the plan's own checks find (deadlocks and hosts,
+    whose rule is their code) and what is only information is left out."""
     return tuple(
         Finding(
             code=CODES[f.rule],
-            severity=f.counts,
-            subject=f"{f.object} ({f.place})",
-            message="; ".join([f.message, *f.evidence, *([f.waived] if f.waived else [])]) + ".",
+            severity=f.severity,
+            subject=f.object,
+            message="; ".join([f.message, *f.evidence]) + ".",
             remedy=remedy(f),
+            minor=f.minor,
+            where=f.place,
+            waived=f.waived,
         )
         for f in findings
         if f.rule in CODES and f.severity is not Severity.INFO
@@ -92,5 +95,10 @@ def plan_findings(findings: Iterable[LintFinding]) -> tuple[Finding, ...]:
 
 
 def plan_unread(report: Report) -> tuple[Unread, ...]:
-    """What the scan could not read, as an observation names it: a plan on it is incomplete."""
-    return tuple(Unread(source=f"scan of {n.path}", why=n.why) for n in report.not_read)
+    """What the scan could not read, as an observation names it: a plan on it is incomplete. What
+    the observation has not read either is left out, a check of its own tells it (PAWL-H001)."""
+    return tuple(
+        Unread(source=n.path, why=n.why)
+        for n in report.not_read
+        if not n.path.startswith("status/")
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from pawl.core.accept import Waiver, decode
+from pawl.core.accept import Waiver, day_of, decode
 from pawl.core.beforehand import Beforehand, LeftOut
 from pawl.core.changelog.facts import ApiFacts, Facts
 from pawl.core.changelog.item import URGENT, Acknowledgement, Item
@@ -22,11 +22,15 @@ from pawl.core.changelog.shipped import urgent
 from pawl.core.checks import CODES, FlagComplaint
 from pawl.core.checks.in_use import CONTROL_PLANE, NODE
 from pawl.core.errors import Unreachable
+from pawl.core.findings import Finding
 from pawl.core.inuse.blame import blame
 from pawl.core.knowledge.store import Knowledge
-from pawl.core.model import ClusterState
+from pawl.core.lint import waive
+from pawl.core.lint.waive import Waiver as LintWaiver
+from pawl.core.model import ClusterState, Unread
 from pawl.core.plan import Target
-from pawl.core.version import Version
+from pawl.core.scan.rules import CODES as SCAN_CODES
+from pawl.core.version import Minor, Version
 
 if TYPE_CHECKING:
     from pawl.interfaces.wiring import Session
@@ -49,6 +53,8 @@ class Look:
     session: Session
     knowledge: Knowledge
     left_out: Mapping[str, str] = field(default_factory=dict)
+    lint_waivers: tuple[LintWaiver, ...] = ()
+    """Waivers by rule, for what the scan finds."""
 
     async def __call__(
         self, state: ClusterState, target: Target, releases: Mapping[str, str]
@@ -69,6 +75,7 @@ class Look:
         in_use = uses if "hosts" not in self.left_out else None
         notes = judged(items, Facts(state, None, in_use, api), self.knowledge, self._acknowledged())
         wanted = "changelog" not in self.left_out
+        scan, scan_unread = await self._scan(state, target)
         return Found(
             Beforehand(
                 uses=uses,
@@ -81,6 +88,8 @@ class Look:
                     f"The notes of {span} are newer than what is shipped and were not read."
                     for span in (newer if wanted else ())
                 ),
+                scan=scan,
+                scan_unread=scan_unread,
                 asked=asked,
                 not_asked=not_asked,
                 left_out=tuple(
@@ -91,6 +100,23 @@ class Look:
             ),
             tuple(dict.fromkeys((*staged, *said))),
         )
+
+    async def _scan(
+        self, state: ClusterState, target: Target
+    ) -> tuple[tuple[Finding, ...], tuple[Unread, ...]]:
+        """What the API's objects, managers, releases and clients use, for this target."""
+        minor = str(Minor.parse(target.kubernetes))
+        if "scan" in self.left_out or not self.knowledge.known(minor):
+            return (), ()  # an unknown minor is a finding of its own
+        from pawl.core.scan.rules import plan_findings, plan_unread
+        from pawl.interfaces.scanning import scanned
+
+        try:
+            report = await scanned(self.session, state, self.knowledge, minor)
+        except Unreachable as error:
+            return (), (Unread(source="the API", why=str(error)),)
+        findings, _ = waive.apply(report.findings, self.lint_waivers, day_of(state.taken_at))
+        return plan_findings(findings), plan_unread(report)
 
     async def _staged(
         self, state: ClusterState, target: Target, readings: Sequence[Reading]
@@ -232,8 +258,12 @@ async def ask_staged(
     return tuple(sorted(found, key=_order))
 
 
-def waivers(path: Path) -> tuple[Waiver, ...]:
-    """The waivers of a file; none when it is not there. Raises ConfigError."""
+def waivers(path: Path) -> tuple[tuple[Waiver, ...], tuple[LintWaiver, ...]]:
+    """The waivers of a file, by code and by rule; none when it is not there. Raises ConfigError."""
     from pawl.adapters.manifests.documents import read
 
-    return decode(read(path), str(path), CODES) if path.is_file() else ()
+    if not path.is_file():
+        return (), ()
+    data = read(path)
+    codes = {*CODES, *SCAN_CODES.values()}
+    return decode(data, str(path), codes), waive.decode(data, str(path))

@@ -44,7 +44,7 @@ STRATEGIES: tuple[Strategy, ...] = ("in-place", "replace")
 
 EXIT_REFUSED = 2
 EXIT_INCOMPLETE = 3
-NOT_READ = {"PAWL-H001", "PAWL-H002", "PAWL-U012", "PAWL-K002", "PAWL-K003"}
+NOT_READ = {"PAWL-H001", "PAWL-H002", "PAWL-U012", "PAWL-S000", "PAWL-K002", "PAWL-K003"}
 """Findings that say that something could not be read."""
 
 
@@ -367,7 +367,7 @@ async def _planned(
         known, settings = known_releases(), session.config.findings
         corrected = (Path(settings.corrections),) if settings.corrections else ()
         tables = knowledge(corrected)
-        accepted = waivers(Path(settings.waivers))
+        accepted, by_rule = waivers(Path(settings.waivers))
         if from_state is not None:
             plan = await compute(
                 asked,
@@ -387,7 +387,7 @@ async def _planned(
             artifacts=session.artifacts,
             hosts=session.hosts,
             known=known,
-            look=Look(session, tables, left_out(without, session.config)),
+            look=Look(session, tables, left_out(without, session.config), by_rule),
             accepted=accepted,
             knowledge=tables,
         )

@@ -88,6 +88,7 @@ def scan(
                 to,
                 files=audit_log,
                 audit_days=audit_days,
+                uses=await cluster.uses(),
             )
 
     report = anyio.run(run)
@@ -102,14 +103,16 @@ def shown(report: Report, output: Output) -> str:
     """The report in the format that was asked for."""
     from pawl import __version__
     from pawl.core.lint import render
-    from pawl.core.scan.deadlocks import MEANINGS
+    from pawl.core.scan import deadlocks, onhosts
     from pawl.core.scan.rules import RULES
 
     match output:
         case "json":
             return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
         case "sarif":
-            return render.sarif(report, __version__, {**RULES, **MEANINGS})
+            return render.sarif(
+                report, __version__, {**RULES, **deadlocks.MEANINGS, **onhosts.MEANINGS}
+            )
         case "junit":
             return render.junit(report)
         case "markdown":

@@ -1,0 +1,210 @@
+"""What 1.37 breaks is found on a real cluster before the first step, each with its place; a clean
+cluster is planned without anybody's acknowledgement."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from conftest import LabMaker
+from pawl_process import Pawl
+
+from pawl.lab.cluster import Lab
+
+TO = ("--to", "1.37.0", "--etcd", "3.6.14")
+CIDRS = "/apis/networking.k8s.io/v1beta1/servicecidrs"
+HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+OLD = {
+    "apiVersion": "networking.k8s.io/v1beta1",
+    "kind": "ServiceCIDR",
+    "metadata": {"name": "extra"},
+    "spec": {"cidrs": ["198.18.250.0/24"]},
+}
+HOOK = {
+    "apiVersion": "admissionregistration.k8s.io/v1",
+    "kind": "ValidatingWebhookConfiguration",
+    "metadata": {"name": "gate"},
+    "webhooks": [
+        {
+            "name": "gate.example.com",
+            "failurePolicy": "Fail",
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": {"service": {"namespace": "pawl-lab", "name": "gate", "port": 443}},
+            "namespaceSelector": {"matchLabels": {"gate": "none-has-this"}},
+            "rules": [
+                {
+                    "apiGroups": [""],
+                    "apiVersions": ["v1"],
+                    "resources": ["configmaps"],
+                    "operations": ["CREATE"],
+                }
+            ],
+        }
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def lab(lab_maker: LabMaker) -> Lab:
+    return lab_maker("findings")
+
+
+@pytest.fixture(scope="module")
+def pawl(lab: Lab) -> Pawl:
+    return Pawl(lab.dir.config)
+
+
+@pytest.fixture(scope="module")
+def api(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    config = yaml.safe_load(Path(lab.dir.path, "admin.kubeconfig").read_text())
+    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    pair = tmp_path_factory.mktemp("admin") / "admin.pem"
+    pair.touch(mode=0o600)
+    pair.write_bytes(
+        base64.b64decode(user["client-certificate-data"])
+        + base64.b64decode(user["client-key-data"])
+    )
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    context = ssl.create_default_context(cadata=authority)
+    context.load_cert_chain(str(pair))
+    with httpx.Client(base_url=cluster["server"], verify=context, timeout=10) as client:
+        yield client
+
+
+def on(lab: Lab, machine: str, command: str) -> None:
+    argv = ["ssh", "-i", str(lab.dir.ssh / "id_ed25519"), "-o", "BatchMode=yes"]
+    argv += ["-o", f"UserKnownHostsFile={lab.dir.ssh / 'known_hosts'}", "-o", "LogLevel=ERROR"]
+    argv += ["-o", "StrictHostKeyChecking=yes", f"root@{lab.machine(machine).address()}", "--"]
+    subprocess.run([*argv, f"sh -c {shlex.quote(command)}"], check=True)
+
+
+def with_flag(lab: Lab, machine: str, component: str, flag: str) -> None:
+    """A person edits the flags file and restarts the component, on its present version."""
+    file = f"/etc/kubernetes/{component}.env"
+    on(lab, machine, f"cp -n {file} {file}.before; sed -i 's|^FLAGS=.*|& {flag}|' {file}")
+
+
+def without_flags(lab: Lab, machine: str, component: str) -> None:
+    file = f"/etc/kubernetes/{component}.env"
+    on(lab, machine, f"mv {file}.before {file}; systemctl restart {component}")
+
+
+def ready(api: httpx.Client) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            if api.get("/readyz").status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.3)
+    raise AssertionError("the API server did not come back")
+
+
+def refused(pawl: Pawl, code: int = 2) -> list[str]:
+    return list(pawl.json("plan", *TO, ok=(code,))["refused"])
+
+
+def settled(pawl: Pawl) -> dict[str, Any]:
+    """The plan, once the nodes and workloads of a restarted machine are well again."""
+    end = time.monotonic() + 60
+    while True:
+        answer = pawl.json("plan", *TO, ok=(0, 2, 3))
+        waiting = [r for r in answer.get("refused", ()) if r.startswith(("PAWL-N001", "PAWL-W003"))]
+        if not waiting or time.monotonic() > end:
+            assert "refused" not in answer, answer
+            return dict(answer)
+        time.sleep(1)
+
+
+def test_a_clean_cluster_is_planned_and_nothing_blocks(lab: Lab, pawl: Pawl) -> None:
+    plan = settled(pawl)
+    assert {f["severity"] for f in plan["findings"]} <= {"warning"}
+    assert [f for f in plan["findings"] if f["code"][:6] in ("PAWL-S", "PAWL-K")] == []
+    # What this machine really has: an old containerd, and perhaps the first version of cgroups.
+    in_use = {f["code"] for f in plan["findings"] if f["code"].startswith("PAWL-U")}
+    assert in_use <= {"PAWL-U008", "PAWL-U009"}
+    assert {j["verdict"] for j in plan["notes"]} == {"does not apply"}
+    assert len(plan["notes"]) == 4
+    assert [a.split()[0] for a in plan["asked"]] == [
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-proxy",
+        "kube-scheduler",
+        "kubelet",
+    ]
+    assert plan["left_out"] == []
+
+
+def test_what_the_hop_breaks_is_found_before_the_first_step(
+    lab: Lab, pawl: Pawl, api: httpx.Client, tmp_path: Path
+) -> None:
+    # A removed gate on an API server, which also serves an API that goes away.
+    with_flag(lab, "cp-1", "kube-apiserver", "--feature-gates=SidecarContainers=true")
+    with_flag(lab, "cp-1", "kube-apiserver", "--runtime-config=networking.k8s.io/v1beta1=true")
+    on(lab, "cp-1", "systemctl restart kube-apiserver")
+    # A removed flag on a kubelet.
+    with_flag(lab, "worker-1", "kubelet", "--containerd=/run/containerd/containerd.sock")
+    on(lab, "worker-1", "systemctl restart kubelet")
+    ready(api)
+    # An object written at a version that goes away, and a client that calls it.
+    apply = {"Content-Type": "application/apply-patch+yaml"}
+    answer = api.patch(
+        f"{CIDRS}/extra", params={"fieldManager": "ci"}, content=json.dumps(OLD), headers=apply
+    )
+    assert answer.status_code in (200, 201), answer.text
+    api.get(CIDRS, headers={"User-Agent": "velero-server/v1.9"}).raise_for_status()
+    # A webhook that fails closed, and whose backend no pod stands behind.
+    api.post(HOOKS, json=HOOK).raise_for_status()
+
+    reasons = refused(pawl)
+    whole = "\n".join(reasons)
+
+    def told(code: str, *words: str) -> bool:
+        return any(r.startswith(code) and all(w in r for w in words) for r in reasons)
+
+    assert told("PAWL-U001", "SidecarContainers", "cp-1:/etc/kubernetes/kube-apiserver.env:1"), (
+        whole
+    )
+    assert told("PAWL-C010", "kube-apiserver 1.37.0", "SidecarContainers"), whole
+    assert told("PAWL-U003", "--containerd", "worker-1:/etc/kubernetes/kubelet.env:1"), whole
+    assert told("PAWL-C010", "kubelet 1.37.0", "unknown flag: --containerd"), whole
+    assert told("PAWL-U006", "networking.k8s.io/v1beta1"), whole
+    assert told("PAWL-S001", "ServiceCIDR", "extra", "ci applied it"), whole
+    assert told("PAWL-S001", "velero-server/v1.9"), whole
+    assert told("PAWL-W004", "gate"), whole
+    # Nothing was begun, and every reason says what to do.
+    assert pawl.json("runs") == []
+
+    # A person mends what can be mended ...
+    api.delete(f"{HOOKS}/gate").raise_for_status()
+    api.delete(f"{CIDRS.replace('v1beta1', 'v1')}/extra").raise_for_status()
+    without_flags(lab, "cp-1", "kube-apiserver")
+    without_flags(lab, "worker-1", "kubelet")
+    ready(api)
+    # ... and the audit log still knows of the client, which is dealt with by name.
+    left = [r for r in refused(pawl) if not r.startswith(("PAWL-N001", "PAWL-W003"))]
+    assert left
+    assert all(r.startswith("PAWL-S001") and "velero-server" in r for r in left), left
+    waivers = Path(lab.dir.config).parent / ".pawl-waivers.yaml"
+    waivers.write_text(
+        "waivers:\n- {code: PAWL-S001, owner: ada, expires: 2099-01-31, reason: it is new now}\n"
+    )
+    try:
+        plan = settled(pawl)
+    finally:
+        waivers.unlink()
+    waived = [f for f in plan["findings"] if f["waived"]]
+    assert {(f["code"], f["severity"]) for f in waived} == {("PAWL-S001", "blocker")}
+    assert [w["owner"] for w in plan["waivers"]] == ["ada"]
