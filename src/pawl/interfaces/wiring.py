@@ -29,8 +29,8 @@ from pawl.adapters.store import FileLock, SqliteJournal
 from pawl.core.changelog.facts import ApiFacts
 from pawl.core.config import ApiConfig, Config, EtcdConfig, SshConfig
 from pawl.core.errors import ConfigError, PawlError
-from pawl.core.inventory.facts import WorkloadFact
 from pawl.core.inuse.facts import HostUse
+from pawl.core.inventory.facts import WorkloadFact
 from pawl.core.model import ApiServer, ClusterState
 from pawl.core.scan.lens import Lens
 from pawl.core.workloads.facts import Workloads
