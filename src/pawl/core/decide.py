@@ -205,12 +205,49 @@ def _may_start(
             f"{plan.digest[:12]} {step.approval}.",
             step=step.id,
         )
+    held = _held_by_gates(plan, step, view, now, policy)
+    if held:
+        return held
     trouble = _trouble(step.action, view, state, projected, running)
     if trouble:
         return _patiently(trouble, step, view, now, policy)
     if step.id in view.interrupted or seen.failures:
         return Start(step=step, why=f"It was begun before and is not finished. {step.why}".strip())
     return Start(step=step, why=step.why)
+
+
+def _held_by_gates(
+    plan: Plan, step: Step, view: RunView, now: float, policy: PolicyConfig
+) -> Wait | Halt | None:
+    """Between batches of nodes the measurements are asked, from after the last batch on. A fail
+    has paused the run already; what they cannot tell within their patience, a person must."""
+    gates = view.gates
+    if gates is None or not gates.blocking or not isinstance(step.action, AddNode | SwapNode):
+        return None
+    ends = [
+        view.step(earlier).ended_at
+        for earlier in step.after
+        if isinstance(plan.step(earlier).action, SwapNode | RetireNode)
+    ]
+    last = max((e for e in ends if e is not None), default=None)
+    if last is None or (gates.open and gates.judged_at > last):
+        return None
+    if gates.judged_at <= last:
+        return Wait(
+            why=f"{step.id} waits for the gates to be judged after the last nodes.",
+            until=now + POLL,
+            step=step.id,
+        )
+    if now - last >= policy.gates.patience:
+        return Halt(
+            why=f"{step.id} has waited for {now - last:.0f} s, and the gates cannot tell: "
+            f"{gates.why} Look with `pawl verify`; if all is well, go on with: pawl resume.",
+        )
+    return Wait(
+        why=f"{step.id} waits, the gates cannot tell yet: {gates.why}",
+        until=now + POLL,
+        step=step.id,
+    )
 
 
 def _patiently(

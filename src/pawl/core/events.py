@@ -93,6 +93,22 @@ class Evidence(Event, frozen=True, kw_only=True, tag="evidence"):
     data: str
 
 
+class GatesWatched(Event, frozen=True, kw_only=True, tag="gates-watched"):
+    """From here on measurements are judged. `blocking`: they may stop the run; `why` says why they
+    may not."""
+
+    blocking: bool
+    why: str = ""
+
+
+class GatesJudged(Event, frozen=True, kw_only=True, tag="gates-judged"):
+    """One look. `failed` are the keys (gate/group) that fail, seen for the second time."""
+
+    verdict: str
+    why: str
+    failed: tuple[str, ...] = ()
+
+
 AnyEvent = (
     RunStarted
     | Approved
@@ -107,4 +123,6 @@ AnyEvent = (
     | Aborted
     | RunEnded
     | Evidence
+    | GatesWatched
+    | GatesJudged
 )

@@ -20,6 +20,8 @@ from pawl.core.events import (
     EffectDone,
     EffectIntended,
     Evidence,
+    GatesJudged,
+    GatesWatched,
     Paused,
     Resumed,
     RunEnded,
@@ -37,6 +39,26 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     step: str
     effect: str
     target: str
+
+
+class GatesView(msgspec.Struct, frozen=True, kw_only=True):
+    """What measurements say. A `pawl resume` takes note of what they said: failures known then are
+    `accepted`, and if they could not tell, a person has told (`waived`)."""
+
+    blocking: bool = False
+    verdict: str = ""
+    why: str = ""
+    judged_at: float = float("-inf")
+    failed: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+    waived: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing is held back for them."""
+        if not self.blocking or self.verdict == "pass":
+            return True
+        return self.waived and not set(self.failed) - set(self.accepted)
 
 
 class StepView(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +110,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     waiting_since: float | None = None
     """Since when the run has been waiting without a step being done or begun in between."""
     unfinished: tuple[Effect, ...] = ()
+    gates: GatesView | None = None
+    """None while nobody looks at measurements."""
 
     def step(self, step_id: str) -> StepView:
         return self.steps.get(step_id, StepView(id=step_id))
@@ -204,13 +228,42 @@ def apply(view: RunView, event: AnyEvent) -> RunView:
         case Resumed():
             steps = {k: replace(s, failures=0) for k, s in view.steps.items()}
             return replace(
-                view, paused="", paused_by="", steps=steps, waiting="", waiting_since=None
+                view,
+                paused="",
+                paused_by="",
+                steps=steps,
+                waiting="",
+                waiting_since=None,
+                gates=_accepted(view.gates) if view.gates else None,
             )
         case Aborted():
             return replace(view, aborted=event.why, aborted_by=event.by)
         case RunEnded():
             return replace(view, ended_at=event.at, outcome=event.outcome, outcome_why=event.why)
+        case GatesWatched():
+            seen = view.gates or GatesView()
+            return replace(view, gates=replace(seen, blocking=event.blocking))
+        case GatesJudged():
+            seen = view.gates or GatesView()
+            seen = replace(
+                seen,
+                verdict=event.verdict,
+                why=event.why,
+                judged_at=event.at,
+                failed=event.failed,
+                waived=seen.waived and event.verdict != "pass",
+            )
+            return replace(view, gates=seen)
         case Evidence():
             return view
         case _:
             assert_never(event)
+
+
+def _accepted(gates: GatesView) -> GatesView:
+    """A person has read what the gates said, and goes on."""
+    return replace(
+        gates,
+        accepted=tuple(dict.fromkeys((*gates.accepted, *gates.failed))),
+        waived=gates.verdict not in ("pass", ""),
+    )

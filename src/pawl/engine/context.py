@@ -15,7 +15,7 @@ import msgspec
 
 from pawl.core.config import LayoutConfig, PolicyConfig, TimeoutConfig
 from pawl.core.errors import StepFailed
-from pawl.core.events import Evidence
+from pawl.core.events import Evidence, Paused
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Step
 from pawl.engine.effects import Effects
@@ -52,6 +52,7 @@ class Context:
         record: Record,
         state: ClusterState,
         stopping: Callable[[], str],
+        gates: Callable[[float], str] = lambda since: "",
     ) -> None:
         self.step = step
         self.plan = plan
@@ -60,6 +61,8 @@ class Context:
         self._effects = effects
         self._record = record
         self._stopping = stopping
+        self.gates = gates
+        """Why the gates hold what was watched since then, "" when they do not."""
 
     @property
     def policy(self) -> PolicyConfig:
@@ -102,6 +105,10 @@ class Context:
         """Nothing is half done here: leave if the run was asked to stop."""
         if self._stopping():
             raise Interrupted(self._stopping())
+
+    def pause(self, why: str, by: str) -> None:
+        """Ask the run to pause; whoever is at a safe point leaves there."""
+        self._record.append(Paused(why=why, by=by, **self._record.stamp()))
 
     def waiting(self, why: str) -> None:
         self._record.waiting(self.step.id, why)

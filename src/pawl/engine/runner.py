@@ -46,8 +46,10 @@ from pawl.engine import giveback
 from pawl.engine.context import Context, Interrupted
 from pawl.engine.effects import EffectHook, Effects, NoHook
 from pawl.engine.executors import perform
+from pawl.engine.gatekeeping import Watch, with_addresses
 from pawl.engine.guard import Guard
 from pawl.engine.record import Narrator, Record, view_of
+from pawl.engine.silencing import Silencer
 from pawl.engine.tools import Tools
 from pawl.ports.lock import LocalLock, LockNote
 
@@ -119,6 +121,8 @@ class Runner:
         self._live = _Live()
         self._full_at = self._read_at = float("-inf")
         self._touched: set[str] = set()
+        self._state: ClusterState | None = None
+        self._watch: Watch | None = None
 
     async def run(self) -> RunEnded:
         """Raises `Refused` if another pawl holds the cluster, `Fenced` if one took it over."""
@@ -147,12 +151,51 @@ class Runner:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._guard.keep)
+                self._watch_over(group)
                 ended = await self._loop(group, state)
                 group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
             raise innermost(errors) from errors
         await self._guard.give_back()
         return ended
+
+    def _watch_over(self, group: TaskGroup) -> None:
+        """What runs beside the steps: gates, and silences of the machines that are worked on."""
+        tools = self._tools
+        if tools.gating is not None:
+            self._watch = Watch(
+                tools.gating,
+                self.plan,
+                self._record,
+                tools.clock,
+                self._policy.gates,
+                self._last_state,
+                lambda: frozenset(h for s in self._live.steps.values() for h in hosts_of(s)),
+            )
+            group.start_soon(self._watch.keep)
+        if tools.silencing is not None:
+            silencer = Silencer(
+                tools.silencing,
+                tools.clock,
+                f"pawl:{self.run_id}",
+                self._worked_on,
+                lambda why: self._record.narrator.passing("", why),
+            )
+            group.start_soon(silencer.keep)
+
+    def _last_state(self) -> ClusterState:
+        assert self._state is not None  # the loop begins with a reading
+        return self._state
+
+    def _worked_on(self) -> dict[str, frozenset[str]]:
+        """The machines of running steps, each with the names that alerts may know it by. Laying
+        binaries ready disturbs none."""
+        return {
+            host: with_addresses(self._last_state(), {host})
+            for step in self._live.steps.values()
+            if not isinstance(step.action, StageBinaries)
+            for host in hosts_of(step)
+        }
 
     async def _loop(self, group: TaskGroup, state: ClusterState) -> RunEnded:
         while True:
@@ -244,6 +287,7 @@ class Runner:
         state = await self._tools.observer.observe(known)
         self._full_at = self._read_at = anyio.current_time()
         self._touched.clear()
+        self._state = state
         return state
 
     async def _next_state(self, state: ClusterState) -> ClusterState:
@@ -255,6 +299,7 @@ class Runner:
         self._touched = self._at_work()
         state = await self._tools.observer.refresh(state, *sorted(touched))
         self._read_at = anyio.current_time()
+        self._state = state
         return state
 
     def _at_work(self) -> set[str]:
@@ -337,11 +382,14 @@ class Runner:
             record=self._record,
             state=state,
             stopping=self._stopping,
+            gates=self._watch.hold if self._watch is not None else lambda since: "",
         )
 
     # -- ends --------------------------------------------------------------------------------------
 
     def _end(self, outcome: str, why: str) -> RunEnded:
+        if self._watch is not None:
+            self._watch.finish()
         ended = RunEnded(outcome=outcome, why=why, **self._record.stamp())
         self._record.append(ended)
         return ended

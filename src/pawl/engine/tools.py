@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from pawl.core.config import Config
+from pawl.engine.gatekeeping import Gating
+from pawl.engine.silencing import Silencing
 from pawl.ports.artifacts import Artifacts
 from pawl.ports.balancer import Balancer
 from pawl.ports.clock import Clock
@@ -51,3 +53,12 @@ class Tools(Protocol):
     def machines(self) -> Machines | None: ...
     @property
     def artifacts(self) -> Artifacts: ...
+    @property
+    def gating(self) -> Gating | None:
+        """None where no metrics are configured, or gates are off."""
+        ...
+
+    @property
+    def silencing(self) -> Silencing | None:
+        """None where no Alertmanager is configured."""
+        ...

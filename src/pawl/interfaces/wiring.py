@@ -25,7 +25,11 @@ from pawl.adapters.kube.apiserver import own_url
 from pawl.adapters.kube.objects import VersionInfo
 from pawl.adapters.observer import LiveObserver
 from pawl.adapters.observer.live import api_urls
+from pawl.adapters.prometheus import AlertmanagerSilences, PrometheusMetrics
+from pawl.adapters.prometheus.http import Http
+from pawl.adapters.prometheus.rulefiles import load_rules
 from pawl.adapters.store import FileLock, SqliteJournal
+from pawl.adapters.store.proof_file import ProofFile
 from pawl.core.changelog.facts import ApiFacts
 from pawl.core.config import ApiConfig, Config, EtcdConfig, SshConfig
 from pawl.core.errors import ConfigError, PawlError
@@ -33,7 +37,14 @@ from pawl.core.inuse.facts import HostUse
 from pawl.core.inventory.facts import WorkloadFact
 from pawl.core.model import ApiServer, ClusterState
 from pawl.core.scan.lens import Lens
+from pawl.core.verify import replay
+from pawl.core.verify.catalog import CATALOG
+from pawl.core.verify.gates import Gate, effective
+from pawl.core.verify.rules import Rule
 from pawl.core.workloads.facts import Workloads
+from pawl.engine.gatekeeping import Gating
+from pawl.engine.measuring import Measurer
+from pawl.engine.silencing import Silencing
 from pawl.ports.artifacts import Artifacts
 from pawl.ports.clock import Clock
 from pawl.ports.etcd import Etcd
@@ -43,6 +54,7 @@ from pawl.ports.journal import Journal
 from pawl.ports.kube import Kube, Lease
 from pawl.ports.lock import LocalLock
 from pawl.ports.machines import Machines
+from pawl.ports.metrics import Metrics
 from pawl.ports.observer import Observer
 from pawl.ports.scan import ScanSource
 from pawl.ports.workloads import WorkloadReader
@@ -228,6 +240,79 @@ class Session:
             self.config.api.port,
             self.config.policy.timeouts.read,
         )
+
+    @cached_property
+    def metrics(self) -> Metrics | None:
+        """None where `metrics` is not configured."""
+        config = self.config.metrics
+        return PrometheusMetrics(self._http("the metrics server", config.url)) if config else None
+
+    def _http(self, who: str, url: str) -> Http:
+        config = self.config.metrics
+        assert config is not None  # only asked for where it is configured
+        http = Http(
+            who,
+            url,
+            timeout=config.timeout,
+            ca=config.ca,
+            cert=config.cert,
+            key=config.key,
+            token_file=config.token_file,
+            tenant=config.tenant,
+        )
+        self._stack.push_async_callback(http.aclose)
+        return http
+
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
+        return effective(CATALOG, self.config.metrics.gates if self.config.metrics else {})
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        config = self.config.metrics
+        return load_rules(config.rules, config.expected) if config else ()
+
+    @cached_property
+    def measurer(self) -> Measurer | None:
+        config, metrics = self.config.metrics, self.metrics
+        if config is None or metrics is None:
+            return None
+        return Measurer(
+            metrics, config, self.gates, self.rules, window=self.config.policy.gates.window
+        )
+
+    @property
+    def gates_digest(self) -> str:
+        """What a proof of these gates holds for."""
+        config = self.config.metrics
+        more = [config.step, config.rate_window, config.placement] if config else None
+        return replay.digest(self.gates, self.rules, more)
+
+    @property
+    def proofs(self) -> ProofFile:
+        return ProofFile(self.state_dir / "verify" / "history.json")
+
+    @property
+    def gating(self) -> Gating | None:
+        policy = self.config.policy.gates
+        if self.measurer is None or policy.mode == "off":
+            return None
+        held = ""
+        if policy.mode == "watch":
+            held = "because policy.gates.mode is watch."
+        elif policy.mode == "proven":
+            held = replay.unproven(
+                self.proofs.load(), self.gates_digest, policy.false_alarms, self.clock.now()
+            )
+        return Gating(measurer=self.measurer, held=held)
+
+    @cached_property
+    def silencing(self) -> Silencing | None:
+        config = self.config.metrics
+        if config is None or not config.alertmanager:
+            return None
+        silences = AlertmanagerSilences(self._http("Alertmanager", config.alertmanager))
+        return Silencing(silences=silences, alerts=config.silenced)
 
     @cached_property
     def observer(self) -> Observer:

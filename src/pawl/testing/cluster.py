@@ -19,6 +19,8 @@ from pawl.core.config import (
 from pawl.core.errors import Refused
 from pawl.core.model import ClusterState
 from pawl.core.version import Minor
+from pawl.engine.gatekeeping import Gating
+from pawl.engine.silencing import Silencing
 from pawl.ports.journal import Journal
 from pawl.ports.lock import LockNote
 from pawl.testing import ports
@@ -70,6 +72,8 @@ class SimSession:
         self.balancer = ports.SimBalancer(self.operator) if world.has_balancer else None
         self.machines = ports.SimMachines(self.operator) if world.machines_provider else None
         self.artifacts = ports.SimArtifacts(self.operator)
+        self.gating: Gating | None = None
+        self.silencing: Silencing | None = None
 
 
 class SimCluster:

@@ -2,5 +2,5 @@
 
     gates (data) + series (facts) -> judge -> readings -> one verdict: pass | fail | inconclusive
 
-Pure: who asks Prometheus, and when, is `pawl.engine.watching`'s business. No data never passes.
+Pure: who asks Prometheus, and when, is `pawl.engine.gatekeeping`'s business. No data never passes.
 """

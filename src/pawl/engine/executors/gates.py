@@ -71,17 +71,24 @@ async def point_of_no_return(action: PointOfNoReturn, ctx: Context) -> str:
 
 
 async def soak(action: Soak, ctx: Context) -> str:
-    """Watch. The time counts from the start of this attempt: what nobody watched is no soak."""
+    """Watch. The time counts from the start of this attempt: what nobody watched is no soak. Where
+    measurements are judged, it lasts until they pass; what they cannot tell, a person must."""
     hosts = tuple(h.name for h in ctx.state.hosts)
     state = await ctx.look(*hosts)
     before = _regressions(state, state)
     if before:
         raise Temporary(f"the soak cannot begin: {before[0]}", LOOK_EVERY)
     baseline, began, hashed, bad = state, ctx.now(), ctx.now(), 0
-    while (left := began + action.seconds - ctx.now()) > 0:
+    while (left := began + action.seconds - ctx.now()) > 0 or (held := ctx.gates(began)):
+        if left <= -ctx.policy.gates.patience:
+            ctx.pause(
+                f"The soak before the gate {action.gate} is over, but {held} Look with `pawl "
+                "verify`; if all is well, go on with: pawl resume.",
+                by="gates",
+            )
         ctx.safe_point()
-        ctx.waiting(_progress(action, ctx.now() - began))
-        await ctx.sleep(min(LOOK_EVERY if not bad else 1.0, left))
+        ctx.waiting(_progress(action, ctx.now() - began) if left > 0 else f"soaked, but {held}")
+        await ctx.sleep(min(LOOK_EVERY if not bad else 1.0, left if left > 0 else LOOK_EVERY))
         found = _regressions(await ctx.look(*hosts), baseline)
         bad = bad + 1 if found else 0
         if bad >= CONFIRM:

@@ -25,6 +25,8 @@ from pawl.core.events import (
     EffectDone,
     EffectIntended,
     Evidence,
+    GatesJudged,
+    GatesWatched,
     Paused,
     Resumed,
     RunEnded,
@@ -107,6 +109,7 @@ class PlainLines(Narrator):
         self._total = len(plan.steps)
         self._remaining = Remaining(plan, done)
         self._started: dict[str, float] = {}
+        self._gates = ""
 
     def open(self) -> None:
         return
@@ -148,6 +151,13 @@ class PlainLines(Narrator):
                 return f"  aborted by {event.by}: {event.why}"
             case RunEnded():
                 return f"{event.outcome}: {event.why}"
+            case GatesWatched():
+                return "  gates: " + (
+                    "a fail pauses this run" if event.blocking else f"only watched, {event.why}"
+                )
+            case GatesJudged():
+                news, self._gates = event.verdict != self._gates, event.verdict
+                return f"  gates {event.verdict}: {event.why}" if news else ""
             case Approved() | EffectIntended() | EffectDone() | Evidence():
                 return ""
 
@@ -164,6 +174,7 @@ class LiveView(Narrator):
         self._took: dict[str, float] = {}
         self._effect: dict[str, str] = {}
         self._last = ""
+        self._gates = ""
         self._spinner = Spinner("dots")
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=5)
 
@@ -194,6 +205,8 @@ class LiveView(Narrator):
                 self._effect[event.step] = f"{event.effect} {event.target}"
             case Waiting():
                 self._last = event.why
+            case GatesJudged():
+                self._gates = f"gates {event.verdict}: {event.why}"
             case RunEnded() | Paused() | Aborted():
                 self._last = event.why
 
@@ -215,7 +228,8 @@ class LiveView(Narrator):
             ProgressBar(total=len(steps), completed=done, width=30),
             f"{done}/{len(steps)} steps, about {duration(self._remaining.seconds(now))} left",
         )
-        return Group(table, foot, Text(self._last, style="dim"))
+        told = [Text(self._gates, style="dim")] if self._gates else []
+        return Group(table, foot, *told, Text(self._last, style="dim"))
 
     def _row(self, step: str, predicted: float, now: float) -> tuple[RenderableType, ...]:
         match self._status.get(step):

@@ -35,6 +35,7 @@ COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     ("Upgrade", "rollback", "run:rollback", "Go back by the cheapest exit that is open."),
     ("Upgrade", "runs", "run:runs", "List runs and how they stand."),
     ("Upgrade", "report", "report:report", "Prove what happened: Markdown, JSON and a page."),
+    ("Upgrade", "verify", "verify:app", "Judge new nodes by measurements, now or over the past."),
     ("Upgrade", "probe", "probe:app", "Traffic that notices what users notice."),
     ("Know before", "versions", "versions:versions", "Versions, end of life, what comes next."),
     ("Know before", "changelog", "changelog:changelog", "Urgent notes between versions, judged."),

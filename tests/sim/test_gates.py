@@ -1,0 +1,148 @@
+"""Gates in whole runs, in virtual time: what is worse on new nodes stops a roll, and only that."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from harness import RUN, drive, planned, resume, virtual
+from test_faults import nodes_only
+
+from pawl.core.config import GatesConfig, MetricsConfig, PolicyConfig, SoakConfig
+from pawl.core.events import AnyEvent, Evidence, GatesJudged, Paused, StepDone
+from pawl.core.verify.catalog import CATALOG
+from pawl.engine.gatekeeping import Gating, judge_here
+from pawl.engine.measuring import Measurer
+from pawl.testing.cluster import SimCluster, SimSession
+from pawl.testing.metrics import SimMetrics
+
+POLICY = PolicyConfig(
+    approvals=(),
+    soak=SoakConfig(etcd=20.0, control_plane=20.0, node=300.0),
+    gates=GatesConfig(mode="block", patience=1200.0),
+)
+
+
+class Roll:
+    """Nodes go from 1.36 to 1.37 in place, one by one, watched."""
+
+    def __init__(self, workers: int = 4, held: str = "") -> None:
+        self.cluster = SimCluster(workers=workers, policy=POLICY)
+        self.plan = planned(self.cluster, nodes_only(self.cluster))
+        self.metrics = SimMetrics(self.cluster.world, "1.36.0")
+        self.held = held
+
+    def session(self, name: str) -> SimSession:
+        session = self.cluster.session(name)
+        session.gating = Gating(
+            measurer=Measurer(
+                self.metrics, MetricsConfig(url="http://sim"), CATALOG, window=3600.0
+            ),
+            held=self.held,
+            judge=judge_here,
+        )
+        return session
+
+    async def go(self, name: str = "me"):  # type: ignore[no-untyped-def]
+        return await drive(self.cluster, self.plan, session=self.session(name), holder=name)
+
+    @property
+    def events(self) -> tuple[AnyEvent, ...]:
+        return self.cluster.journal.events(RUN)
+
+    @property
+    def swapped(self) -> int:
+        return sum(n.kubelet == "1.37.0" for n in self.cluster.world.nodes.values())
+
+    @property
+    def pauses(self) -> list[str]:
+        return [e.why for e in self.events if isinstance(e, Paused)]
+
+
+@virtual
+async def test_a_quiet_roll_passes_its_gates_between_all_batches() -> None:
+    roll = Roll()
+    ended = await roll.go()
+    assert ended.outcome == "done", ended.why
+    assert roll.pauses == []
+    done = [e for e in roll.events if isinstance(e, StepDone) and "/swap/" in e.step]
+    assert len(done) == 4
+    for earlier, later in pairwise(done[1:]):
+        between = [
+            e.verdict
+            for e in roll.events
+            if isinstance(e, GatesJudged) and earlier.at < e.at < later.at
+        ]
+        assert "pass" in between, (earlier.step, later.step)
+
+
+@virtual
+async def test_worse_latency_on_the_canary_stops_the_roll_and_names_the_way_back() -> None:
+    roll = Roll()
+    roll.metrics.latency_on_new = 1.6
+    ended = await roll.go()
+    assert ended.outcome == "paused"
+    assert roll.swapped == 1, "only the canary"
+    assert "http latency of shop/DaemonSet/web is 1" in ended.why
+    assert "on old nodes (+" in ended.why
+    assert "1 nodes go back to 1.36.0" in ended.why
+    assert "pawl rollback" in ended.why
+    kept = [e for e in roll.events if isinstance(e, Evidence) and e.name == "gates"]
+    assert kept
+    assert "http-latency" in kept[0].data
+
+
+@virtual
+async def test_a_person_may_go_on_with_what_was_told() -> None:
+    roll = Roll()
+    roll.metrics.latency_on_new = 1.6
+    assert (await roll.go()).outcome == "paused"
+    resume(roll.cluster)
+    ended = await roll.go("after a look")
+    assert ended.outcome == "done", ended.why
+    assert len(roll.pauses) == 1, "it is not blamed again"
+
+
+@virtual
+async def test_a_monitoring_that_is_down_pauses_and_blames_nothing() -> None:
+    roll = Roll()
+    roll.metrics.down = True
+    ended = await roll.go()
+    assert ended.outcome == "paused"
+    assert "could not be read 5 times in a row" in ended.why
+    assert "cannot be reached" in ended.why
+    assert roll.swapped <= 1
+    resume(roll.cluster)
+    assert (await roll.go("after a look")).outcome == "done"
+
+
+@virtual
+async def test_no_data_holds_the_end_of_the_soak_until_a_person_tells() -> None:
+    roll = Roll()
+    roll.metrics.empty = True
+    ended = await roll.go()
+    assert ended.outcome == "paused"
+    assert roll.swapped == 1
+    assert "no data never passes" in ended.why
+    assert "pawl resume" in ended.why
+    resume(roll.cluster)
+    assert (await roll.go("after a look")).outcome == "done"
+
+
+@virtual
+async def test_gates_that_are_not_proven_only_watch() -> None:
+    roll = Roll(held="the gates have not been proven.")
+    roll.metrics.latency_on_new = 1.6
+    ended = await roll.go()
+    assert ended.outcome == "done"
+    assert roll.pauses == []
+    judged = [e for e in roll.events if isinstance(e, GatesJudged)]
+    assert any(e.verdict == "fail" and e.failed for e in judged)
+
+
+@virtual
+async def test_without_gates_nothing_is_asked() -> None:
+    roll = Roll()
+    session = roll.cluster.session("me")
+    ended = await drive(roll.cluster, roll.plan, session=session)
+    assert ended.outcome == "done"
+    assert roll.metrics.queries == 0
