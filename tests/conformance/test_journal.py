@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -114,6 +116,21 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
     journal._db.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(PawlError, match="the disk is full"):
         _append_many(journal)
+
+
+def test_an_error_of_the_disk_is_a_sentence(tmp_path: Path) -> None:
+    """A limit on file sizes makes the kernel refuse a write, as a failing disk does."""
+    journal = SqliteJournal(tmp_path / "journal.db")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (tmp_path / "journal.db-wal").stat().st_size
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        with pytest.raises(PawlError, match=r"its disk has an error.*The cluster is not harmed"):
+            journal.append(StepDone(at=1.0, run="a", step="s"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_directory_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import ssl
 import subprocess
 import threading
@@ -238,15 +239,16 @@ def swaps(pawl: Pawl) -> list[str]:
 
 
 def until_swapped(run: PawlRun, host: str) -> None:
-    """Read on until the member on `host` is done, then end the run: what follows is another
-    test's business."""
+    """Read on until the member on `host` is done, then end the run at its next safe point: what
+    follows is another test's business."""
 
     def done(event: Event) -> bool:
         assert event["event"] != "step-failed", run.said()
         return event["event"] == "step-done" and event["step"].endswith(f"/swap/{host}")
 
     run.until(done)
-    run.kill()
+    run.process.send_signal(signal.SIGINT)
+    assert run.finish(60) == 130, run.said()
 
 
 class Writer:

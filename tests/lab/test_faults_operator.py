@@ -183,8 +183,9 @@ def fail(kind: str, directory: Path) -> None:
     ("kind", "sentence"),
     [
         ("full", "cannot be written: the disk is full. Free some space and run again."),
-        ("read-only", "cannot be written: it is read-only. Give this user write access"),
+        ("read-only", "cannot be written: its disk has an error, or was made read-only because"),
     ],
+    ids=["full", "read-only"],
 )
 def test_the_disk_of_the_journal_is(
     etcd_cluster: Cluster, tmp_path: Path, kind: str, sentence: str

@@ -172,6 +172,11 @@ def _plainly(error: sqlite3.Error | OSError) -> str:
         return "it is damaged. Move it away and run again."
     if "full" in text or "no space" in text:
         return "the disk is full. Free some space and run again."
+    if "i/o error" in text:
+        return (
+            "its disk has an error, or was made read-only because of one. Look at `dmesg`, mend it "
+            "and run again."
+        )
     if "readonly" in text or "read-only" in text or isinstance(error, PermissionError):
         return "it is read-only. Give this user write access to it and to its directory."
     if "locked" in text or "busy" in text:
