@@ -251,6 +251,19 @@ def until_swapped(run: PawlRun, host: str) -> None:
     assert run.finish(60) == 130, run.said()
 
 
+def going_on(pawl: Pawl) -> PawlRun:
+    """A run that has begun. Where there is no word of the pawl that died (its lock file went with
+    the disk), its Lease must expire first."""
+    end = time.monotonic() + 60
+    while True:
+        run = PawlRun(pawl, "--no-probe")
+        if next(run.events(60), None) is not None:
+            return run
+        assert "is at work on this cluster" in run.why(), run.said()
+        assert time.monotonic() < end, run.why()
+        time.sleep(1)
+
+
 class Writer:
     """Acknowledged unique writes to etcd, endpoint by endpoint, while something is broken."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from faulty import NEW, OLD, Cluster, eventually, swaps, until_swapped
+from faulty import NEW, OLD, Cluster, eventually, going_on, swaps, until_swapped
 from pawl_process import Pawl, PawlRun
 
 MEMBERS = ("etcd-1", "etcd-2", "etcd-3")
@@ -210,7 +210,7 @@ def test_the_disk_of_the_journal_is(
         assert again.finish(60) == 4, again.said()
         assert "The cluster is not harmed" in again.why() or "lock file" in again.why()
         mend()
-        run = PawlRun(pawl, "--no-probe")
+        run = going_on(pawl)
         until_swapped(run, host)
         assert run.done("stop") == [], "it was found stopped"
     assert cluster.etcd_versions()[host] == NEW
@@ -234,7 +234,7 @@ def test_the_journal_is_deleted(etcd_cluster: Cluster, tmp_path: Path) -> None:
     assert "nothing to run: no run is unfinished and no plan is approved" in pawl.run(ok=(4,))
     pawl.plan(*WAY_THERE)
     assert swaps(pawl)[0] == host
-    run = PawlRun(pawl, "--no-probe")
+    run = going_on(pawl)
     until_swapped(run, host)
     assert run.done("stop") == [], "it was found stopped"
     assert cluster.etcd_versions()[host] == NEW
