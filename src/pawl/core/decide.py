@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from pawl.core import drift, invariants, landed, quorum
+from pawl.core import drift, interrupted, invariants, landed, quorum
 from pawl.core.actions import (
     AddControlPlane,
     AddNode,
@@ -43,7 +43,7 @@ from pawl.core.actions import (
 )
 from pawl.core.config import PolicyConfig
 from pawl.core.model import ClusterState
-from pawl.core.plan import Plan, Step
+from pawl.core.plan import Plan, Step, Target
 from pawl.core.progress import RunView
 
 POLL = 1.0
@@ -208,7 +208,7 @@ def _may_start(
     held = _held_by_gates(plan, step, view, now, policy)
     if held:
         return held
-    trouble = _trouble(step.action, view, state, projected, running)
+    trouble = _trouble(step.action, plan.target, state, projected, running)
     if trouble:
         return _patiently(trouble, step, view, now, policy)
     if step.id in view.interrupted or seen.failures:
@@ -266,13 +266,17 @@ def _patiently(
 
 def _trouble(
     action: AnyAction,
-    view: RunView,
+    target: Target,
     state: ClusterState,
     projected: ClusterState,
     running: list[Step],
 ) -> str:
     """Why the action must not begin in this state; "" when it may."""
-    unread = drift.unread_elsewhere((action, *(s.action for s in running)), state)
+    unread = [
+        u
+        for u in drift.unread_elsewhere((action, *(s.action for s in running)), state)
+        if not interrupted.explained(u, state, target)
+    ]
     if unread:
         return f"{unread[0].source} could not be read ({unread[0].why})."
     if isinstance(action, Preflight | Landed | StageBinaries | PointOfNoReturn | Soak):

@@ -33,6 +33,12 @@ def snapshot(world: World, clock_offset: float = 0.0) -> ClusterState:
     for name, host in world.hosts.items():
         if not host.up:
             unread.append(Unread(source=f"host {name}", why="no answer over SSH"))
+    for member in world.etcd.members:
+        if not world.etcd.alive(member):
+            unread.append(Unread(source=f"etcd status at {member}", why="connection refused"))
+    for name, host in world.hosts.items():
+        if "kube-apiserver" in host.units and not world.runs(name, "kube-apiserver"):
+            unread.append(Unread(source=f"kube-apiserver on {name}", why="connection refused"))
     if world.has_balancer and not world.balancer_up:
         unread.append(Unread(source="load balancer", why="no answer from its runtime socket"))
     return ClusterState(

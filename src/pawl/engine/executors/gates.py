@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pawl.core import accept, checks, invariants, landed, marks
+from pawl.core import accept, checks, interrupted, invariants, landed, marks
 from pawl.core.actions import (
     FinishEmulation,
     Landed,
@@ -47,8 +47,9 @@ _LASTING = (
 async def preflight(action: Preflight, ctx: Context) -> str:
     """All checks again, on facts of now: a plan is as good as the moment it was made."""
     state = await ctx.look_everywhere()
-    if not state.complete:
-        lost = "; ".join(f"{u.source}: {u.why}" for u in state.unread)
+    silent = [u for u in state.unread if not interrupted.explained(u, state, ctx.plan.target)]
+    if silent:
+        lost = "; ".join(f"{u.source}: {u.why}" for u in silent)
         raise Temporary(f"not everything could be read, so nothing is begun: {lost}", 5.0)
     findings = checks.run(
         checks.Facts(state=state, target=ctx.plan.target, config=ctx.tools.config)
