@@ -19,6 +19,7 @@ from pawl.core.plan import Target
 from pawl.engine.effects import Effect
 from pawl.engine.runner import Stop
 from pawl.testing.cluster import SimCluster, SimLock, SimSession
+from pawl.testing.journal import MemoryJournal
 from pawl.testing.world import World
 
 ETCD = Target(etcd="3.6.14", only=("etcd",))
@@ -595,6 +596,28 @@ def test_the_journal_fails_in_the_middle(how: str, tmp_path: Path) -> None:
         assert len(stops) == 1
 
     go()
+
+
+@virtual
+async def test_a_journal_lost_while_the_last_member_is_stopped() -> None:
+    """A new plan cannot soak: what it would hold back is down already. A person is asked."""
+    cluster = quick()
+
+    class Dies(Watch):
+        async def after(self, effect: Effect) -> None:
+            if (effect.name, effect.target) == ("stop", "etcd-1/etcd"):
+                raise Crash
+
+    with pytest.raises(Crash):
+        await drive(cluster, planned(cluster, ETCD), hook=Dies(), holder="killed")
+    cluster.journal = MemoryJournal()
+    plan = planned(cluster, ETCD)
+    assert not [s.id for s in plan.steps if s.id.endswith("/soak")]
+    (gate,) = (s for s in plan.steps if s.id.endswith("/point-of-no-return"))
+    assert "etcd-1 is stopped" in gate.why
+    ended = await drive(cluster, plan, holder="with a new journal", run="run-2")
+    assert (ended.outcome, cluster.world.violations) == ("done", []), ended.why
+    assert versions(cluster)["etcd"] == {"3.6.14"}
 
 
 @virtual

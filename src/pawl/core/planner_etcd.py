@@ -232,7 +232,7 @@ def _crosses(state: ClusterState, target: Version) -> bool:
 
 def _gate(draft: Draft, last: EtcdMember, target: Version, *, single: bool) -> None:
     base = f"etcd/{target}"
-    if not single:
+    if not single and last.healthy:
         draft.before_soak = draft.frontier
         draft.add(
             f"{base}/soak",
@@ -249,7 +249,10 @@ def _gate(draft: Draft, last: EtcdMember, target: Version, *, single: bool) -> N
             loses=f"After the last member the cluster version becomes {target.minor_line}: the old "
             "binary no longer starts.",
         ),
-        why="The last moment at which the old binary is a way back.",
+        why="The last moment at which the old binary is a way back."
+        if single or last.healthy
+        else f"{last.host} is stopped in the middle of its step, so nothing is left to hold back "
+        "for a soak. To go back instead, start the old binary there.",
         approval=LAST_MEMBER,
     )
 
