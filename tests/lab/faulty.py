@@ -78,9 +78,9 @@ class Cluster:
         directory = self._directory / f"operator-{self._made}"
         directory.mkdir()
         data = yaml.safe_load(self.lab.dir.config.read_text())
-        over = {"policy": QUICK, "state": str(state or self._directory / "state"), **over}
+        usual = {"policy": QUICK, "state": str(state or self._directory / "state")}
         path = directory / "pawl.yaml"
-        path.write_text(yaml.safe_dump(merged(data, over)))
+        path.write_text(yaml.safe_dump(merged(data, merged(usual, over))))
         path.chmod(0o600)
         return Pawl(path, **(environment or {}))
 

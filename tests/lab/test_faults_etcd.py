@@ -67,7 +67,7 @@ def test_the_transferee_dies_during_the_move_of_the_leader(etcd_cluster: Cluster
     cluster = etcd_cluster
     old = cluster.old_members(1)
     cluster.lead(old[-1])
-    pawl = cluster.on_the_way(1)
+    pawl = cluster.on_the_way(1, pawl=cluster.operator(policy={"patience": 120}))
     leader = swaps(pawl)[-1]
     run = PawlRun(pawl, hold=["before move-leader"])
     target = run.until_held()["target"]
@@ -76,7 +76,7 @@ def test_the_transferee_dies_during_the_move_of_the_leader(etcd_cluster: Cluster
     cluster.lab.power_off(dead)
     run.go()
     try:
-        waits = f"the soak cannot begin: etcd member {dead} is not healthy."
+        waits = f"/soak waits: host {dead} could not be read"
         run.until(lambda e: e["event"] == "waiting" and waits in e["why"])
         first, *_, last = run.done("move-leader")
         assert first == target
