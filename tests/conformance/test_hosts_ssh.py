@@ -172,6 +172,18 @@ async def test_a_deadline_means_unknown_and_the_next_call_works(connections: Con
     assert (await connections.run("h1", ["echo", "back"], timeout=5)).out == "back\n"
 
 
+async def test_a_connection_that_drops_under_a_command_means_unknown(
+    connections: Connections, tmp_path: Path
+) -> None:
+    """The command's parent is the sshd of this connection: it kills that one when it has run."""
+    ran = ["sh", "-c", f"touch {tmp_path}/ran; kill -KILL $PPID; sleep 5"]
+    with pytest.raises(Unreachable, match=r"what it did is unknown"):
+        await connections.run("h1", ran, timeout=5)
+    assert (tmp_path / "ran").exists()
+    assert (await connections.run("h1", ["echo", "back"], timeout=5)).out == "back\n"
+    assert (await connections.run("h1", ["sh", "-c", "kill -KILL $$"], timeout=5)).code == -1
+
+
 async def test_an_unknown_host_key_is_refused(server: SshConfig, tmp_path: Path) -> None:
     keygen(tmp_path / "other")
     key = (tmp_path / "other.pub").read_text().strip()

@@ -94,12 +94,14 @@ class Connections:
                 process.stdin.write(stdin.encode() if isinstance(stdin, str) else stdin)
                 process.stdin.write_eof()
             done = await process.wait()
-            code = done.exit_status
-            return Ran(
-                code=code if code is not None else -1,
-                out=_text(done.stdout),
-                err=_text(done.stderr),
-            )
+            if done.exit_status is None:
+                # Neither a status nor a signal: the channel was closed under the command.
+                self._drop(name)
+                raise Unreachable(
+                    f"the SSH connection to {name} broke before the command had ended; what it "
+                    "did is unknown"
+                )
+            return Ran(code=done.exit_status, out=_text(done.stdout), err=_text(done.stderr))
 
     async def run_timed(
         self,
