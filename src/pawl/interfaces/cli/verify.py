@@ -62,14 +62,18 @@ async def verify(
     new: Annotated[
         tuple[str, ...],
         Parameter(
-            help="Nodes to take for new; without it those at the plan's, or the newest, version."
+            help="Nodes to take for new; without it those at the plan's, or the newest, version.",
+            consume_multiple=True,
+            negative=(),
         ),
     ] = (),
     minutes: Annotated[
         float | None,
         Parameter(help="Judge the last minutes; without it since the run's first new node, or 30."),
     ] = None,
-    gate: Annotated[tuple[str, ...], Parameter(help="Only these gates.")] = (),
+    gate: Annotated[
+        tuple[str, ...], Parameter(help="Only these gates.", consume_multiple=True, negative=())
+    ] = (),
     all_: Annotated[
         bool, Parameter(name="--all", negative=(), help="List what is not measured too.")
     ] = False,
