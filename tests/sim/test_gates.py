@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from harness import RUN, drive, planned, resume, virtual
 from test_faults import nodes_only
 
+from pawl.core import report, report_html, report_md
 from pawl.core.config import GatesConfig, MetricsConfig, PolicyConfig, SoakConfig
+from pawl.core.errors import Refused
 from pawl.core.events import AnyEvent, Evidence, GatesJudged, Paused, StepDone
+from pawl.core.progress import RunView
 from pawl.core.verify.catalog import CATALOG
 from pawl.engine.gatekeeping import Gating, judge_here
 from pawl.engine.measuring import Measurer
+from pawl.engine.record import view_of
+from pawl.engine.reverse import nodes_back
 from pawl.testing.cluster import SimCluster, SimSession
 from pawl.testing.metrics import SimMetrics
 
@@ -137,6 +143,39 @@ async def test_gates_that_are_not_proven_only_watch() -> None:
     assert roll.pauses == []
     judged = [e for e in roll.events if isinstance(e, GatesJudged)]
     assert any(e.verdict == "fail" and e.failed for e in judged)
+
+
+@virtual
+async def test_the_nodes_alone_go_back_after_a_fail() -> None:
+    roll = Roll()
+    roll.metrics.latency_on_new = 1.6
+    assert (await roll.go()).outcome == "paused"
+    view = view_of(roll.cluster.journal, RUN)
+    assert view.paused_by == "gates"
+    assert view.gates is not None
+    assert view.gates.failed
+    back = nodes_back(roll.plan, view, roll.cluster.state(), roll.cluster.config)
+    assert {s.phase for s in back.steps} <= {"nodes", "landed"}
+    ended = await drive(roll.cluster, back, run="run-back")
+    assert ended.outcome == "done", ended.why
+    assert roll.swapped == 0
+    fresh = Roll()
+    with pytest.raises(Refused, match="no node was changed"):
+        nodes_back(fresh.plan, RunView(), fresh.cluster.state(), fresh.cluster.config)
+
+
+@virtual
+async def test_the_report_shows_what_the_gates_saw() -> None:
+    roll = Roll()
+    roll.metrics.latency_on_new = 1.6
+    await roll.go()
+    made = report.build(roll.plan, roll.events, None)
+    assert made.gates is not None
+    assert made.gates.verdict == "fail"
+    assert "| http-latency | shop/DaemonSet/web | fail |" in report_md.render(made)
+    page = report_html.render(made)
+    assert "<h2>Gates: fail" in page
+    assert page.count("<polyline") >= 2
 
 
 @virtual

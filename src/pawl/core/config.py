@@ -278,6 +278,8 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     timeouts: TimeoutConfig = field(default_factory=TimeoutConfig)
     limits: LimitConfig = field(default_factory=LimitConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)
+    packs: tuple[str, ...] = ()
+    """Verification packs that each run makes before, during and after; docs/verify.md."""
     durations: dict[str, Seconds] = field(default_factory=dict)
     """Predicted seconds by kind of step ("swap-api-server"), over pawl's own table."""
     attempts: Annotated[int, Meta(ge=1)] = 3

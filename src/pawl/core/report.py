@@ -7,6 +7,7 @@ because something did not work.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -32,6 +33,8 @@ from pawl.core.plan import Plan
 from pawl.core.predict import busy_seconds, schedule
 from pawl.core.report_figures import Figure, figures_of
 from pawl.core.report_inventory import InventoryRow, compare
+from pawl.core.verify.pack import Outcome as PackOutcome
+from pawl.core.verify.reading import Judgement
 
 Outcome = Literal["done", "failed", "not finished", "waiting"]
 
@@ -139,6 +142,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     inventory: tuple[InventoryRow, ...]
     measured: Measured | None
     notes: tuple[str, ...] = ()
+    gates: Judgement | None = None
+    """The last failure that stopped the run, else the last look; None where nobody looked."""
+    packs: tuple[PackOutcome, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -190,7 +196,28 @@ def build(plan: Plan, events: Sequence[AnyEvent], measured: Measured | None) -> 
         inventory=compare(before, after),
         measured=measured,
         notes=tuple(inventory_notes),
+        gates=_gates(events),
+        packs=_packs(events),
     )
+
+
+def _gates(events: Sequence[AnyEvent]) -> Judgement | None:
+    kept = []
+    for e in events:
+        if isinstance(e, Evidence) and e.name == "gates":
+            with contextlib.suppress(msgspec.DecodeError):
+                kept.append(msgspec.json.decode(e.data, type=Judgement))
+    failed = [j for j in kept if j.verdict == "fail"]
+    return failed[-1] if failed else (kept[-1] if kept else None)
+
+
+def _packs(events: Sequence[AnyEvent]) -> tuple[PackOutcome, ...]:
+    found: list[PackOutcome] = []
+    for e in events:
+        if isinstance(e, Evidence) and e.name == "packs":
+            with contextlib.suppress(msgspec.DecodeError):
+                found += msgspec.json.decode(e.data, type=tuple[PackOutcome, ...])
+    return tuple(found)
 
 
 def _goal(plan: Plan) -> str:

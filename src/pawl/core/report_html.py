@@ -7,6 +7,7 @@ from html import escape
 from pawl.core.report import Report
 from pawl.core.report_md import duration, notes, sections
 from pawl.core.report_svg import timeline
+from pawl.core.verify import picture
 
 STYLE = """
 :root{color-scheme:light dark;--bg:#f7f8fa;--card:#fff;--ink:#1b2230;--dim:#667085;--line:#e4e7ec;
@@ -33,7 +34,11 @@ fill:var(--dim)}svg .l{text-anchor:end}svg .t{text-anchor:middle}svg .h{font-wei
 font-size:12px;fill:var(--ink)}svg .v{fill:var(--ink)}.g{stroke:var(--line)}
 .ref{stroke:var(--slow);stroke-dasharray:3 3;opacity:.6}.ap{stroke:var(--good);stroke-width:1.5}
 .ok{fill:var(--ok)}.slow{fill:var(--slow)}.bad{fill:var(--bad)}.v0{fill:var(--v0)}.v1{fill:var(--v1)}
-.v2{fill:var(--v2)}.wait{fill:var(--slow)}.hole{fill:var(--bad);opacity:.15}
+.v2{fill:var(--v2)}svg.gate{min-width:0;max-width:320px}.gate polyline{fill:none;stroke-width:1.5}
+.gate .new{stroke:var(--cp)}.gate .old{stroke:var(--dim)}.gate .bound{stroke:var(--bad);
+stroke-dasharray:3 3}.pics{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));
+gap:14px}.pics figure{margin:0}.pics figcaption{font-size:12.5px;color:var(--dim)}
+.wait{fill:var(--slow)}.hole{fill:var(--bad);opacity:.15}
 rect[class^=p-]{fill:var(--v1)}.p-etcd{fill:var(--etcd)!important}
 .p-control-plane{fill:var(--cp)!important}.p-nodes{fill:var(--nodes)!important}
 """
@@ -41,6 +46,27 @@ rect[class^=p-]{fill:var(--v1)}.p-etcd{fill:var(--etcd)!important}
 
 def _tone(good: bool | None) -> str:
     return {True: "good", False: "bad", None: "open"}[good]
+
+
+PICTURES = 24
+
+
+def _pictures(r: Report) -> str:
+    """New nodes' lines over the control's, what failed first."""
+    if r.gates is None:
+        return ""
+    order = {"fail": 0, "inconclusive": 1, "pass": 2, "absent": 3}
+    drawn = [x for x in r.gates.readings if x.new and (x.verdict != "absent" or x.known)]
+    drawn.sort(key=lambda x: (order[x.verdict], not x.known, x.gate))
+    figures = "".join(
+        f"<figure>{picture.svg(x)}<figcaption>{escape(x.verdict)}: {escape(x.why)}</figcaption>"
+        "</figure>"
+        for x in drawn[:PICTURES]
+    )
+    return (
+        f'<section class="card"><h2>Gates: {escape(r.gates.verdict)}, new nodes over control</h2>'
+        f'<p class="meta">{escape(r.gates.why)}</p><div class="pics">{figures}</div></section>'
+    )
 
 
 def render(r: Report) -> str:
@@ -71,6 +97,6 @@ def render(r: Report) -> str:
         f'<div class="card verdict {_tone(r.verdict.good)}">{escape(r.verdict.sentence)}</div>'
         f'<div class="tiles">{tiles}</div>'
         f'<section class="card"><h2>The run in one picture</h2>{timeline(r)}</section>'
-        f'{tables}<section class="card"><h2>Notes</h2><ul>{said}</ul></section>'
+        f'{_pictures(r)}{tables}<section class="card"><h2>Notes</h2><ul>{said}</ul></section>'
         "</main></body></html>\n"
     )

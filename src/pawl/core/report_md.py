@@ -98,6 +98,26 @@ def sections(r: Report) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]
                     ],
                 )
             )
+    if r.gates:
+        found.append(
+            (
+                "Gates",
+                ("gate", "of", "verdict", "what was seen"),
+                [
+                    (x.gate, x.group, "known" if x.known else x.verdict, x.why)
+                    for x in r.gates.readings
+                    if x.verdict != "absent" or x.known
+                ],
+            )
+        )
+    if r.packs:
+        found.append(
+            (
+                "Verification packs",
+                ("check", "phase", "verdict", "what was seen"),
+                [(x.check, x.phase, x.verdict, x.why) for x in r.packs],
+            )
+        )
     found += [
         (
             "Approvals",

@@ -105,6 +105,20 @@ def _etcd_before(plan: Plan, swaps: Sequence[SwapEtcdMember | ReplaceEtcdMachine
     return max(Minor.parse(version) for version in told)
 
 
+def nodes_back(plan: Plan, view: RunView, state: ClusterState, config: Config) -> Plan:
+    """The plan that takes back the nodes alone, and keeps what was done before them.
+
+    Raises `Refused` when nothing was done to nodes, or their exit is closed (machines that were
+    made anew are gone)."""
+    kept = ""
+    for step in plan.steps:
+        if step.phase == "nodes" and view.step(step.id).attempts and isinstance(step.action, Swap):
+            return reverse(plan, view, state, config, kept)
+        if step.phase != "nodes":
+            kept = step.id
+    raise Refused(["no node was changed in place yet, so there is none that could go back."])
+
+
 def _begun(plan: Plan, view: RunView, to_step: str) -> Iterator[Step]:
     """Steps that were begun, the last one first, down to but without `to_step`."""
     if to_step and to_step not in {s.id for s in plan.steps}:

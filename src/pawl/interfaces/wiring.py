@@ -25,6 +25,8 @@ from pawl.adapters.kube.apiserver import own_url
 from pawl.adapters.kube.objects import VersionInfo
 from pawl.adapters.observer import LiveObserver
 from pawl.adapters.observer.live import api_urls
+from pawl.adapters.packs import commands
+from pawl.adapters.packs.load import load_pack
 from pawl.adapters.prometheus import AlertmanagerSilences, PrometheusMetrics
 from pawl.adapters.prometheus.http import Http
 from pawl.adapters.prometheus.rulefiles import load_rules
@@ -40,10 +42,12 @@ from pawl.core.scan.lens import Lens
 from pawl.core.verify import replay
 from pawl.core.verify.catalog import CATALOG
 from pawl.core.verify.gates import Gate, effective
+from pawl.core.verify.pack import Check, Ended
 from pawl.core.verify.rules import Rule
 from pawl.core.workloads.facts import Workloads
 from pawl.engine.gatekeeping import Gating
 from pawl.engine.measuring import Measurer
+from pawl.engine.packing import Packer
 from pawl.engine.silencing import Silencing
 from pawl.ports.artifacts import Artifacts
 from pawl.ports.clock import Clock
@@ -305,6 +309,26 @@ class Session:
                 self.proofs.load(), self.gates_digest, policy.false_alarms, self.clock.now()
             )
         return Gating(measurer=self.measurer, held=held)
+
+    def packer(self, path: Path) -> Packer:
+        """The checks of one pack; experiments in a lab only."""
+        path = path.resolve()
+        pack = load_pack(path)
+
+        async def command(check: Check) -> Ended:
+            return await commands.run(check.command(), path.parent, check.env, check.timeout)
+
+        experiments = None
+        if self.config.machines.provider == "lab":
+            from pawl.interfaces.cli.lab import open_lab
+            from pawl.lab.chaos import Chaos
+
+            experiments = Chaos(open_lab(self.config.machines.lab))
+        return Packer(pack=pack, commands=command, experiments=experiments)
+
+    @cached_property
+    def packers(self) -> tuple[Packer, ...]:
+        return tuple(self.packer(Path(p)) for p in self.config.policy.packs)
 
     @cached_property
     def silencing(self) -> Silencing | None:

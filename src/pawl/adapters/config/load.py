@@ -110,6 +110,10 @@ def _absolute(config: Config, base: Path) -> Config:
         }
         changed[section] = msgspec.structs.replace(struct, **paths)
     changed["watch"] = _watch(config.watch, base)
+    changed["policy"] = msgspec.structs.replace(
+        config.policy,
+        packs=tuple(str(semantics.resolved(base, p)) for p in config.policy.packs),
+    )
     if config.metrics is not None:
         changed["metrics"] = msgspec.structs.replace(
             changed["metrics"],

@@ -12,8 +12,8 @@ from pawl.core import render
 from pawl.core.errors import Refused
 from pawl.core.events import Aborted, Approved, RunEnded
 from pawl.core.plan import Plan
+from pawl.engine import reverse
 from pawl.engine.record import APPROVALS, view_of
-from pawl.engine.reverse import reverse
 from pawl.interfaces import wiring
 from pawl.interfaces.wiring import Session
 
@@ -58,7 +58,7 @@ async def rollback(
         if not state.complete:
             lost = [f"{u.source} could not be read: {u.why}" for u in state.unread]
             raise Refused([*lost, "which exits are open can only be told from the whole cluster."])
-        back = reverse(journal.plan(view.plan), view, state, session.config, to_step)
+        back = reverse.reverse(journal.plan(view.plan), view, state, session.config, to_step)
         journal.save_plan(back)
         if output != "json":
             print("\n".join([*render.summary(back), "", render.table(back)]))
@@ -75,6 +75,34 @@ async def rollback(
             )
         )
         return await drive(session, back, _run_id(back), True, output)
+
+
+async def nodes_back(session: Session, run_id: str, output: str) -> int | None:
+    """What `policy.gates.on_fail: roll-back-nodes` orders after a gate has paused the run: its
+    nodes go back by themselves. None when nothing is to be done."""
+    from pawl.interfaces.cli.run import drive
+
+    view = view_of(session.journal, run_id)
+    if session.config.policy.gates.on_fail != "roll-back-nodes" or view.paused_by != "gates":
+        return None
+    if view.gates is None or not view.gates.failed:
+        return None  # what cannot be told, or not be read, is no reason to go back
+    state = await session.observer.observe()
+    plan = session.journal.plan(view.plan)
+    try:
+        back = reverse.nodes_back(plan, view, state, session.config)
+    except Refused as refused:
+        print(f"the nodes do not go back by themselves: {refused}")
+        return None
+    session.journal.save_plan(back)
+    by = "policy.gates.on_fail"
+    session.journal.append(
+        Approved(at=session.clock.now(), run=APPROVALS, digest=back.digest, name="plan", by=by)
+    )
+    _end_forward(session, run_id, by)
+    print(f"the nodes go back by themselves, as {by} says")
+    await drive(session, back, _run_id(back), True, output)
+    return 1
 
 
 def _run_id(plan: Plan) -> str:

@@ -30,8 +30,9 @@ from pawl.engine.identity import holder, known_dead
 from pawl.engine.record import APPROVALS, view_of
 from pawl.engine.runner import Runner, Stop, innermost
 from pawl.interfaces import wiring
+from pawl.interfaces.cli import packs
 from pawl.interfaces.cli.live import duration, screen_for
-from pawl.interfaces.cli.rollback import rollback
+from pawl.interfaces.cli.rollback import nodes_back, rollback
 from pawl.interfaces.wiring import Session
 from pawl.ports.journal import Journal
 from pawl.probes import process
@@ -189,11 +190,13 @@ async def run(
         if dry_run:
             return await _rehearse(session, plan)
         if not probe:
-            return await drive(session, plan, run_id, wait, output)
+            code = await drive(session, plan, run_id, wait, output, checked=packs.apply_to(plan))
+            return await nodes_back(session, run_id, output) or code
         handle = await anyio.to_thread.run_sync(
             process.start, session.path, process.directory(session.state_dir)
         )
-        code = await drive(session, plan, run_id, wait, output)
+        code = await drive(session, plan, run_id, wait, output, checked=packs.apply_to(plan))
+        code = await nodes_back(session, run_id, output) or code
         if view_of(session.journal, run_id).outcome in ENDED:
             # A run that is to go on keeps its prober; the next `pawl run` adopts it.
             await anyio.to_thread.run_sync(process.stop, handle)
@@ -222,9 +225,14 @@ async def drive(
     wait: bool,
     output: str,
     hook: EffectHook | None = None,
+    checked: bool = False,
 ) -> int:
-    """Run it with a screen and signals; returns the exit code. `hook` as in `Runner`."""
+    """Run it with a screen and signals; returns the exit code. `hook` as in `Runner`. `checked`:
+    with the verification packs; they never stand in the way of an abort or a rollback."""
     journal = session.journal
+    packers = session.packers if checked else ()
+    if checked:
+        await packs.before(session, run_id)
     done = set(view_of(journal, run_id).done)
     screen = screen_for(output, plan, done)
     stop = Stop()
@@ -245,13 +253,19 @@ async def drive(
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(_on_signals, stop, group.cancel_scope)
+            during = packs.During(session, run_id)
+            for packer in packers:
+                group.start_soon(packer.repeat, during.hear, session.clock.sleep)
             ended = await runner.run()
             group.cancel_scope.cancel()
     except BaseExceptionGroup as errors:
         raise innermost(errors) from None
     finally:
         screen.close()
-    return _say_end(ended, run_id, output)
+    code = _say_end(ended, run_id, output)
+    if checked and ended is not None and ended.outcome == "done":
+        code = await packs.after(session, run_id)
+    return code
 
 
 async def _on_signals(stop: Stop, scope: anyio.CancelScope) -> None:
@@ -328,7 +342,7 @@ async def resume(
         run_id = latest(session.journal, run)
         session.journal.append(Resumed(at=session.clock.now(), run=run_id, by=who()))
         plan = session.journal.plan(view_of(session.journal, run_id).plan)
-        return await drive(session, plan, run_id, True, output)
+        return await drive(session, plan, run_id, True, output, checked=packs.apply_to(plan))
 
 
 async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None) -> int:

@@ -14,6 +14,7 @@ from pawl.core.events import RunEnded, RunStarted
 from pawl.core.verify import picture, replay
 from pawl.core.verify.gates import shown
 from pawl.core.verify.judge import judge
+from pawl.core.verify.pack import worst
 from pawl.core.verify.reading import Judgement, Reading, sum_up
 from pawl.core.verify.replay import History, Window
 from pawl.core.verify.series import WARM_UP
@@ -40,7 +41,8 @@ app = App(
         "    pawl verify --gate http-latency -o json\n\n"
         "    pawl verify --new worker-1 --minutes 20\n\n"
         "    pawl verify --history                # how often would it have cried wolf?\n\n"
-        "    pawl verify gates                    # the gates that hold, with their numbers"
+        "    pawl verify gates                    # the gates that hold, with their numbers\n\n"
+        "    pawl verify pack shop.yaml --phase after"
     ),
 )
 
@@ -332,6 +334,42 @@ async def gates(*, output: Output = "table", config: ConfigPath = None) -> int:
 
         sys.stdout.write(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
     return 0
+
+
+@app.command
+async def pack(
+    file: Path,
+    /,
+    *,
+    phase: Annotated[
+        Literal["before", "during", "after"], Parameter(help="Which of its checks.")
+    ] = "before",
+    output: Output = "table",
+    config: ConfigPath = None,
+) -> int:
+    """Make the checks of a verification pack once.
+
+    Exit code 0: all hold; 1: one says no; 3: one could not be made, or the phase has none.
+
+    For example:
+
+        pawl verify pack shop.yaml --phase after
+    """
+    async with wiring.open_session(config) as session:
+        outcomes = await session.packer(file).make(phase)
+    if output == "table":
+        rows = [(o.check, o.verdict, duration(o.seconds), o.why) for o in outcomes]
+        tabular.lines(rows, ("check", "verdict", "took", "what was seen"))
+        for o in outcomes:
+            if o.verdict != "pass" and o.output:
+                print(f"-- the last output of {o.check}:\n{o.output}")
+    elif output == "json":
+        print(msgspec.json.format(msgspec.json.encode(outcomes), indent=2).decode())
+    else:
+        import yaml
+
+        sys.stdout.write(yaml.safe_dump(msgspec.to_builtins(outcomes), sort_keys=False))
+    return {"pass": 0, "fail": 1, "error": 3, "none": 3}[worst(outcomes)]
 
 
 def _allowed(

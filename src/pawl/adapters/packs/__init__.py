@@ -1,0 +1,1 @@
+"""Verification packs: files, and the commands that they name."""
