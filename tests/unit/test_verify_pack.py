@@ -142,6 +142,39 @@ def test_a_signal_and_a_missing_program_are_errors(tmp_path: Path) -> None:
     assert "cannot be started" in missing.trouble
 
 
+def test_the_command_makes_the_checks_of_a_phase(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pawl.interfaces.cli.verify import pack
+
+    for name in ("key", "ca", "crt", "kubeconfig", "known_hosts"):
+        (tmp_path / name).touch(mode=0o600)
+    config = tmp_path / "pawl.yaml"
+    config.write_text(
+        "cluster: shop\n"
+        "hosts: [{name: cp-1, address: 198.18.0.1, roles: [control-plane, etcd]}]\n"
+        "ssh: {key: key, known_hosts: known_hosts}\n"
+        "etcd: {ca: ca, cert: crt, key: key}\n"
+        "api: {endpoint: 'https://198.18.0.1:6443', kubeconfig: kubeconfig}\n"
+    )
+    script(tmp_path, 'echo "it was $1"; exit "$1"')
+    path = written(
+        tmp_path,
+        "pack: shop\nchecks:\n"
+        '  - {name: good, when: [before], run: [./check.sh, "0"]}\n'
+        '  - {name: bad, when: [after], run: [./check.sh, "1"]}\n'
+        '  - {name: broken, when: [during], run: [./check.sh, "7"]}\n',
+    )
+    codes = [
+        asyncio.run(pack(path, phase=phase, config=config))
+        for phase in ("before", "after", "during")
+    ]
+    assert codes == [0, 1, 3]
+    said = capsys.readouterr().out
+    assert "it says no (exit code 1)" in said
+    assert "it was 7" in said
+
+
 # -- experiments -------------------------------------------------------------------------------
 
 

@@ -106,7 +106,12 @@ class Watch:
         situation = self._situation(view)
         accepted = frozenset(view.gates.accepted) if view.gates else frozenset()
         measured = await self._measured(situation)
-        readings = await self._gating.judge(measured.sides)
+        try:
+            readings = await self._gating.judge(measured.sides)
+        except Exception as error:  # a mistake in the judge must not end an upgrade half way
+            readings = ()
+            told = f"the judge failed, which is a mistake in pawl: {error!r}"
+            measured = msgspec.structs.replace(measured, errors=(*measured.errors, told))
         judgement = sum_up(
             [*readings, *measured.rules],
             at=self._clock.now(),

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from pawl.core.errors import PawlError
 from pawl.core.verify.silence import RENEW, TAIL, ends, matchers
 from pawl.ports.clock import Clock
 from pawl.ports.silences import Matcher, Silence, Silences
@@ -56,7 +55,7 @@ class Silencer:
         while True:
             try:
                 await self.turn()
-            except PawlError as error:
+            except Exception as error:  # whatever it is, no upgrade ends for a silence
                 self._tell(f"alerts could not be silenced: {error}")
             await self._clock.sleep(LOOK)
 

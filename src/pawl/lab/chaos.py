@@ -1,13 +1,17 @@
 """Experiments on a lab's machines: power, delay and loss on their cables, pods that die.
 
-Each is a context: what was begun is taken back on leaving. Delay and loss are `tc netem` on the
-machine's own interface, inside its namespace, so they touch nothing but this machine of this lab.
+Each is a context: what was begun is taken back on leaving. Delay and loss are rules in the
+machine's own network namespace, so they touch nothing but this machine of this lab.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -17,9 +21,16 @@ import anyio.to_thread
 from pawl.core.errors import PawlError, Refused
 from pawl.core.verify.pack import Check
 from pawl.lab.cluster import Lab
+from pawl.lab.delayline import QUEUE
 from pawl.lab.network import netns
 from pawl.lab.probe import Prober
-from pawl.lab.shell import run
+from pawl.lab.shell import ToolFailed, run
+
+IPTABLES = ("iptables", "-w", "5", "-t", "raw")
+ANY: tuple[str, ...] = ()
+API = ("-p", "tcp", "--dport", "6443")
+START = 20.0
+"""Seconds for a small Python program to start on a busy machine."""
 
 
 class Chaos:
@@ -45,18 +56,15 @@ class Chaos:
                     with anyio.CancelScope(shield=True):
                         await self._aside(self._lab.power_on, check.machine)
             case "network-delay":
-                how = ("delay", f"{check.milliseconds:g}ms")
-                said = f"{check.milliseconds:g} ms of delay on {check.machine}"
-                async with self._netem([check.machine], how):
-                    yield said
+                async with self._delayed([check.machine], check.milliseconds, ANY):
+                    yield f"{check.milliseconds:g} ms of delay to {check.machine}"
             case "network-loss":
-                async with self._netem([check.machine], ("loss", f"{check.percent:g}%")):
-                    yield f"{check.percent:g} % of packets lost on {check.machine}"
+                async with self._lossy(check.machine, check.percent):
+                    yield f"{check.percent:g} % of the packets to {check.machine} lost"
             case "api-latency":
                 machines = [m.name for m in self._lab.dir.machines() if m.role == "control-plane"]
-                how = ("delay", f"{check.milliseconds:g}ms")
-                async with self._netem(machines, how):
-                    yield f"{check.milliseconds:g} ms of delay on {', '.join(machines)}"
+                async with self._delayed(machines, check.milliseconds, API):
+                    yield f"{check.milliseconds:g} ms of delay to the API of {', '.join(machines)}"
             case None:
                 raise Refused([f"{check.name} is no experiment"])
 
@@ -66,22 +74,67 @@ class Chaos:
             raise Refused([f"the lab has no machine {machine}; it has {', '.join(known)}"])
 
     @asynccontextmanager
-    async def _netem(self, machines: list[str], how: tuple[str, ...]) -> AsyncIterator[None]:
-        """Replaced rather than added, so that one left over by a killed pawl is taken over."""
-        for machine in machines:
-            self._known(machine)
+    async def _rule(self, machine: str, *rule: str) -> AsyncIterator[None]:
+        """An iptables rule for what comes in, in the machine's namespace alone. One that a killed
+        pawl has left is taken away first."""
+        self._known(machine)
         try:
-            for machine in machines:
-                await self._aside(self._tc, machine, "replace", "netem", *how)
+            await self._aside(self._clean, machine, rule)
+            await self._aside(self._iptables, machine, "-I", rule)
             yield
         finally:
             with anyio.CancelScope(shield=True):
-                for machine in machines:
-                    await self._aside(self._tc, machine, "del")
+                await self._aside(self._clean, machine, rule)
 
-    def _tc(self, machine: str, verb: str, *how: str) -> None:
-        inside = ["ip", "netns", "exec", netns(self._lab.name, machine)]
-        run([*inside, "tc", "qdisc", verb, "dev", "eth0", "root", *how], check=verb != "del")
+    def _iptables(self, machine: str, verb: str, rule: tuple[str, ...]) -> None:
+        run([*self._inside(machine), *IPTABLES, verb, "PREROUTING", "-i", "eth0", *rule])
+
+    def _clean(self, machine: str, rule: tuple[str, ...]) -> None:
+        with contextlib.suppress(ToolFailed):
+            while True:
+                self._iptables(machine, "-D", rule)
+
+    def _inside(self, machine: str) -> list[str]:
+        return ["ip", "netns", "exec", netns(self._lab.name, machine)]
+
+    @asynccontextmanager
+    async def _lossy(self, machine: str, percent: float) -> AsyncIterator[None]:
+        share = f"{percent / 100:.6f}"
+        how = ("-m", "statistic", "--mode", "random", "--probability", share, "-j", "DROP")
+        async with self._rule(machine, *how):
+            yield
+
+    @asynccontextmanager
+    async def _delayed(
+        self, machines: list[str], milliseconds: float, what: tuple[str, ...]
+    ) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for machine in machines:
+                self._known(machine)
+                await stack.enter_async_context(self._line(machine, milliseconds))
+                queue = ("-j", "NFQUEUE", "--queue-num", str(QUEUE), "--queue-bypass")
+                await stack.enter_async_context(self._rule(machine, *what, *queue))
+            yield
+
+    @asynccontextmanager
+    async def _line(self, machine: str, milliseconds: float) -> AsyncIterator[None]:
+        """The delay line in the machine's namespace; it ends with its standard input."""
+        process = await anyio.open_process(
+            [*self._inside(machine), sys.executable, "-m", "pawl.lab.delayline", str(milliseconds)],
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
+        try:
+            assert process.stdout is not None
+            try:
+                with anyio.fail_after(START):
+                    await process.stdout.receive()
+            except (anyio.EndOfStream, TimeoutError) as error:
+                raise PawlError(f"packets to {machine} cannot be delayed here") from error
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await process.aclose()
 
     async def _kill_pod(self, namespace: str, selector: str) -> str:
         """Without grace, as a crash would; the first ready one in the order of names."""
