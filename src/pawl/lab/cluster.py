@@ -227,6 +227,7 @@ class Lab:
             self._apply(prober, balancer, items)
             for m in workers:
                 wait(f"node {m.name}", lambda m=m: _node_ready(prober, balancer, m.name), 180)  # type: ignore[misc]
+                wait(f"kube-proxy on {m.name}", lambda m=m: prober.serves(m), 60)  # type: ignore[misc]
             progress.enter("workloads", "web, redis and its backend")
             for item in items:
                 if item["kind"] in ("Deployment", "StatefulSet"):
