@@ -24,7 +24,7 @@ from pawl.core.workloads.methods import HASH
 from pawl.core.workloads.planner import plan
 from pawl.core.workloads.scenario import Scenario
 from pawl.engine.executors.turns import workload_of
-from pawl.ports.kube import Standing
+from pawl.ports.kube import Pod, Standing
 
 pytestmark = pytest.mark.anyio
 
@@ -175,7 +175,13 @@ async def test_a_released_pod_serves_until_its_successor_is_ready(cluster: Clust
         assert await kube.release(mine, "pawl:r1")
     now = await kube.standing("default", mine.owner)
     assert (now.wanted, now.ready) in ((1, 0), (1, 1))
-    (loose,) = await kube.released()
+
+    async def let_go() -> Pod | None:
+        """The ReplicaSet's controller takes its name off the pod a moment later."""
+        (found,) = await kube.released()
+        return found if not found.owner else None
+
+    loose = await cluster.until("the ReplicaSet lets go of the pod", let_go)
     assert (loose.uid, loose.owner, loose.released) == (mine.uid, "", mine.owner)
     assert workload_of(loose) == workload_of(mine) == "default/Deployment/s"
     both = await running(cluster, "s", 2)
@@ -278,6 +284,9 @@ async def test_what_finds_no_place_stays_pending_for_real(cluster: Cluster) -> N
         await cluster.until(f"{app} has its pods again", replaced)
     await asyncio.sleep(3.0)  # what can be scheduled is scheduled by now
     left = {app: sum(not p.spec.node_name for p in await cluster.pods(app)) for app, _, _ in PLACED}
+    # A pod that is ending counts for the skew until it is gone, so by the moment of its eviction
+    # one pod more or less of p0 finds a place.
+    assert abs(left.pop("p0") - wanted.pop("p0")) <= 1
     assert left == wanted
 
 
