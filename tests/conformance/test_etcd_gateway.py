@@ -226,3 +226,29 @@ async def test_downgrade_one_minor_and_its_cancel(
         assert time.monotonic() < end
         await asyncio.sleep(0.2)
     await port.downgrade("cancel")  # repeated, it finds its work done
+
+
+async def test_a_downgrade_is_cancelled_by_a_member_of_the_newer_minor(
+    gateway: Gateway, cluster: Cluster, port: GatewayEtcd, tmp_path: Path
+) -> None:
+    """The first endpoint runs 3.5 already: asked there, the call takes effect but has no answer."""
+    if not (await members(gateway, cluster))[0].storage_version:
+        pytest.skip("storage versions came with 3.6")
+    end = time.monotonic() + 40
+    while {m.cluster_version for m in await members(gateway, cluster)} != {"3.6.0"}:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.2)
+    await port.downgrade("enable", "3.5")
+    while {m.storage_version for m in await members(gateway, cluster)} != {"3.5.0"}:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.2)
+    first = cluster.processes[HOSTS[0].name]
+    first.terminate()
+    first.wait()
+    cluster.binary = binaries("etcd", "3.5.33", tmp_path) / "etcd"
+    cluster.start(HOSTS[0])
+    while not all(m.healthy for m in await members(gateway, cluster)):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.2)
+    assert (await members(gateway, cluster))[0].version == "3.5.33"
+    assert "accepted" in await port.downgrade("cancel")

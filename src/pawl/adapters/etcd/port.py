@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pawl.adapters.etcd.gateway import DowngradeAnswer, EtcdRefused, Gateway, MemberList, Range
+from pawl.adapters.etcd.gateway import DowngradeAnswer, EtcdRefused, Gateway, Range
 from pawl.adapters.etcd.members import client_url, host_of
 from pawl.adapters.etcd.snapshot import SnapshotWriter
 from pawl.core.config import HostConfig
 from pawl.core.errors import StepFailed, Temporary, Unreachable
+from pawl.core.version import Version
 from pawl.ports.etcd import Hash, Snapshot
 
 SNAPSHOT_CHUNK_SECONDS = 30.0
@@ -107,7 +108,7 @@ class GatewayEtcd:
     async def downgrade(self, verb: str, minor: str = "") -> str:
         if verb not in ("validate", "enable", "cancel"):
             raise ValueError(verb)
-        url, _ = await self._any()
+        url = await self._newest()
         request = {"action": verb.upper(), "version": f"{minor}.0" if minor else ""}
         try:
             answer = await self._gateway.call(
@@ -116,18 +117,26 @@ class GatewayEtcd:
         except EtcdRefused as error:
             if "inflight" in error.text and verb == "cancel":
                 return "no downgrade is under way"
-            raise StepFailed(f"etcd refuses downgrade {verb} {minor}: {error.text}") from error
+            said = " ".join(f"etcd refuses downgrade {verb} {minor}: {error.text}".split())
+            if "timed out" in error.text:
+                raise Temporary(f"{said}; whether it took effect is unknown.", delay=1.0) from error
+            raise StepFailed(said) from error
         return " ".join(
             f"downgrade {verb} {minor} accepted, cluster version {answer.version}".split()
         )
 
-    async def _any(self) -> tuple[str, MemberList]:
-        """The first endpoint that answers linearizably."""
+    async def _newest(self) -> str:
+        """The endpoint that runs the newest release. In a cluster on its way down a member of 3.5
+        applies a downgrade request and never answers it: `etcdserver: request timed out` after
+        7 s, seen with 3.5.33 beside 3.6.14."""
+        found: list[tuple[Version, str]] = []
         reasons: list[str] = []
         for host in self._hosts():
             url = client_url(host, self._port)
             try:
-                return url, await self._gateway.members(url)
-            except (Unreachable, EtcdRefused) as error:
+                found.append((Version.parse((await self._gateway.status(url)).version), url))
+            except (Unreachable, EtcdRefused, ValueError) as error:
                 reasons.append(str(error))
-        raise Unreachable("no etcd endpoint answers: " + "; ".join(reasons))
+        if not found:
+            raise Unreachable("no etcd endpoint answers: " + "; ".join(reasons))
+        return max(found)[1]
