@@ -228,8 +228,13 @@ async def test_downgrade_one_minor_and_its_cancel(
     await port.downgrade("cancel")  # repeated, it finds its work done
 
 
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    return binaries("etcd", "3.5.33", tmp_path) / "etcd"
+
+
 async def test_a_downgrade_is_cancelled_by_a_member_of_the_newer_minor(
-    gateway: Gateway, cluster: Cluster, port: GatewayEtcd, tmp_path: Path
+    gateway: Gateway, cluster: Cluster, port: GatewayEtcd, older: Path
 ) -> None:
     """The first endpoint runs 3.5 already: asked there, the call takes effect but has no answer."""
     if not (await members(gateway, cluster))[0].storage_version:
@@ -245,7 +250,7 @@ async def test_a_downgrade_is_cancelled_by_a_member_of_the_newer_minor(
     first = cluster.processes[HOSTS[0].name]
     first.terminate()
     first.wait()
-    cluster.binary = binaries("etcd", "3.5.33", tmp_path) / "etcd"
+    cluster.binary = older
     cluster.start(HOSTS[0])
     while not all(m.healthy for m in await members(gateway, cluster)):
         assert time.monotonic() < end
