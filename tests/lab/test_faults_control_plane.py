@@ -20,6 +20,7 @@ from pawl.lab.probe import NotReady, Prober
 OLD, NEW = "1.36.0", "1.37.0"
 BROKEN = "1.36.9"
 """A release that nobody has made: its programs are scripts."""
+WEB = ("Deployment", "web")
 BUDGET = workloads._PLACES["PodDisruptionBudget"].format(namespace="pawl-lab", name="web")
 
 
@@ -210,7 +211,13 @@ def test_the_two_step_control_plane_goes_back_with_all_that_was_written(
 def test_a_budget_that_never_allows_gives_the_cordon_back(
     cluster: Cluster, api: Callable[..., Any]
 ) -> None:
-    """Tightened after the preflight; before that, the plan itself is refused."""
+    """Tightened after the preflight; before that, the plan itself is refused. The workload allows
+    no surge: one that does is moved without asking the budget for anything."""
+    web = next(
+        i for i in workloads.applications() if (i["kind"], i["metadata"]["name"]) == WEB
+    )
+    stiff = {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}, "type": "RollingUpdate"}
+    api("PATCH", workloads.place(web), {**web, "spec": {**web["spec"], "strategy": stiff}})
     pawl = cluster.scripted("1.36.8", "kubelet", "kube-proxy", when_run="exit 1")
     pawl.plan("--to", "1.36.8", "--only", "nodes")
     budget = workloads._budget("web")
@@ -231,6 +238,7 @@ def test_a_budget_that_never_allows_gives_the_cordon_back(
         assert "PAWL-W001 PodDisruptionBudget pawl-lab/web: asks for 3 of 3 pods" in said
     finally:
         api("PATCH", BUDGET, budget)
+        api("PATCH", workloads.place(web), web)
 
 
 def test_a_node_that_is_never_ready_goes_back(cluster: Cluster) -> None:

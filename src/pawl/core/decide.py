@@ -172,7 +172,10 @@ def decide(
     halts = [a for a in answers if isinstance(a, Halt)]
     if halts and not running:
         return halts[0]
-    return next(a for a in answers if isinstance(a, Wait)) if not halts or running else halts[0]
+    waits = [a for a in answers if isinstance(a, Wait)]
+    if waits:
+        return waits[0]
+    return Wait(why=f"{halts[0].why} First {running[0].id} ends.", step=running[0].id)
 
 
 def _may_start(
