@@ -213,9 +213,7 @@ def test_a_budget_that_never_allows_gives_the_cordon_back(
 ) -> None:
     """Tightened after the preflight; before that, the plan itself is refused. The workload allows
     no surge: one that does is moved without asking the budget for anything."""
-    web = next(
-        i for i in workloads.applications() if (i["kind"], i["metadata"]["name"]) == WEB
-    )
+    web = next(i for i in workloads.applications() if (i["kind"], i["metadata"]["name"]) == WEB)
     stiff = {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}, "type": "RollingUpdate"}
     api("PATCH", workloads.place(web), {**web, "spec": {**web["spec"], "strategy": stiff}})
     pawl = cluster.scripted("1.36.8", "kubelet", "kube-proxy", when_run="exit 1")
