@@ -10,6 +10,8 @@ from typing import Any
 from pawl.lab.roles.load_balancer import NODE_PORTS
 
 NAMESPACE = "pawl-lab"
+SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"}
+"""Annotations of a pod whose /metrics the lab's Prometheus reads (lab/monitoring.py)."""
 
 Object = dict[str, Any]
 
@@ -114,7 +116,7 @@ def _deployment(name: str, replicas: int, environment: dict[str, str]) -> Object
                 "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
             },
             "template": {
-                "metadata": {"labels": {"app": name}},
+                "metadata": {"labels": {"app": name}, "annotations": SCRAPED},
                 "spec": {
                     "automountServiceAccountToken": False,
                     "dnsPolicy": "Default",

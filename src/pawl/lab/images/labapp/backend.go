@@ -78,11 +78,17 @@ func backendHandler() http.Handler {
 		default:
 			var err error
 			if conn, err = dialRedis(ctx); err != nil {
+				count("redis_errors_total", 1)
 				return "", err
 			}
+			count("redis_connections_opened_total", 1)
 		}
+		began := time.Now()
 		value, err := conn.do(args...)
+		count("redis_commands_processed_total", 1)
+		count("redis_commands_duration_seconds_total", time.Since(began).Seconds())
 		if err != nil {
+			count("redis_errors_total", 1)
 			conn.conn.Close()
 			return "", err
 		}

@@ -21,7 +21,8 @@ func drain() time.Duration {
 	return 5 * time.Second
 }
 
-// serve runs handler on :8080 with /healthz (alive) and /readyz (not leaving), and ends gracefully.
+// serve runs handler on :8080 with /healthz (alive), /readyz (not leaving) and /metrics, and ends
+// gracefully.
 func serve(handler http.Handler) {
 	var leaving atomic.Bool
 	mux := http.NewServeMux()
@@ -33,6 +34,9 @@ func serve(handler http.Handler) {
 		}
 		w.Write([]byte("ok\n"))
 	})
+	mux.HandleFunc("/metrics", tellMetrics)
+	mux.Handle("/fault", &fault)
+	handler = measured(handler)
 	mux.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if leaving.Load() {
 			// Kept connections must move to another pod while this one still answers.
