@@ -17,6 +17,40 @@ from pawl.core.config import SshConfig
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
 
+SYSTEMCTL = """\
+#!/bin/sh
+# A systemd as far as pawl asks it: the files beside this one are what it says.
+here=${0%/*}
+system=$(cat "$here/system" 2>/dev/null || echo running)
+[ "$system" != silent ] || { echo "Failed to connect to bus" >&2; exit 1; }
+case $1 in
+is-system-running) echo "$system" ;;
+show) cat "$here/units" 2>/dev/null ;;
+start | stop) [ "$system" = running ] || { echo "Transaction is destructive" >&2; exit 1; } ;;
+esac
+exit 0
+"""
+
+
+class Systemd:
+    """What the systemd of a host with this `SshConfig` says."""
+
+    def __init__(self, ssh: SshConfig) -> None:
+        self._bin = Path(ssh.key).parent / "bin"
+
+    def says(self, system: str, **units: str) -> None:
+        """`system` as `systemctl is-system-running` tells it, "silent" for no answer at all;
+        `units`: name without suffix -> ActiveState."""
+        (self._bin / "system").write_text(system)
+        (self._bin / "units").write_text(
+            "\n".join(
+                f"Id={name}.service\nLoadState=loaded\nActiveState={active}\nNRestarts=0\n"
+                "StateChangeTimestamp=@7\nMainPID=0\n"
+                for name, active in units.items()
+            )
+        )
+
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -44,8 +78,12 @@ def sshd(directory: Path, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Iterat
         f"AuthorizedKeysFile {directory}/authorized\nPidFile none\nStrictModes no\n"
         "PasswordAuthentication no\nUsePAM no\nPermitRootLogin yes\n"
         # bash would read the home's .bashrc for each command when it thinks it is the first shell.
-        "Subsystem sftp internal-sftp\nMaxSessions 64\nSetEnv SHLVL=2\n"
+        "Subsystem sftp internal-sftp\nMaxSessions 64\n"
+        f"SetEnv SHLVL=2 PATH={directory}/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
     )
+    (directory / "bin").mkdir()
+    (directory / "bin" / "systemctl").write_text(SYSTEMCTL)
+    (directory / "bin" / "systemctl").chmod(0o755)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     process = subprocess.Popen(

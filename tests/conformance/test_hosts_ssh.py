@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support_sshd import SSHD, keygen, sshd
+from support_sshd import SSHD, Systemd, keygen, sshd
 
 from pawl.adapters.hosts import Connections, HostReader, Inventory, SshHosts
 from pawl.core.config import HostConfig, LayoutConfig, SshConfig, TimeoutConfig
@@ -246,3 +246,41 @@ async def test_facts_of_a_host(
     assert again.disk_free == host.disk_free
     rebooted = msgspec.structs.replace(host, boot_id="another")
     assert (await reader.read(H1, rebooted)).certificates == (), "a new boot is read as a whole"
+
+
+@pytest.fixture
+def systemd(server: SshConfig) -> Iterator[Systemd]:
+    made = Systemd(server)
+    yield made
+    made.says("running")
+
+
+async def test_units_as_systemd_tells_them(
+    connections: Connections, layout: LayoutConfig, systemd: Systemd
+) -> None:
+    reader = HostReader(connections, layout, "/nonexistent", 5.0)
+    systemd.says("degraded", etcd="active", kubelet="failed")
+    host = await reader.read(H1)
+    assert {u.name: (u.active, u.since) for u in host.units} == {
+        "etcd.service": ("active", 7.0),
+        "kubelet.service": ("failed", 7.0),
+    }
+
+
+async def test_a_host_that_goes_down_tells_nothing_of_its_units(
+    connections: Connections, layout: LayoutConfig, hosts: SshHosts, systemd: Systemd
+) -> None:
+    """A unit that is down because all are is no answer, and nor is a systemd that says nothing."""
+    reader = HostReader(connections, layout, "/nonexistent", 5.0)
+    systemd.says("stopping", etcd="active")
+    assert (await reader.read(H1)).reachable
+    systemd.says("stopping", etcd="inactive")
+    with pytest.raises(Unreachable, match="going down"):
+        await reader.read(H1)
+    with pytest.raises(Temporary, match="going down"):
+        await hosts.start("h1", "etcd.service", 20)
+    systemd.says("silent")
+    with pytest.raises(Unreachable, match="does not answer"):
+        await reader.read(H1)
+    with pytest.raises(Temporary, match="does not answer"):
+        await hosts.stop("h1", "etcd.service", 1, 20)

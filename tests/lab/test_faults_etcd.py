@@ -38,6 +38,31 @@ def test_the_leader_changes_between_check_and_stop(etcd_cluster: Cluster) -> Non
     assert cluster.etcd_versions()[host] == NEW
 
 
+def test_a_second_member_dies_while_one_is_stopped(etcd_cluster: Cluster) -> None:
+    cluster = etcd_cluster
+    pawl = cluster.on_the_way(2)
+    host = swaps(pawl)[0]
+    dead = swaps(pawl)[1]
+    run = PawlRun(pawl, hold=[f"after stop {host}/"])
+    run.until_held()
+    cluster.lab.power_off(dead)
+    run.go()
+    try:
+        assert run.finish(180) == 4, run.said()
+        assert f"/swap/{dead} waits: " not in run.why() or dead in run.why()
+        assert dead in run.why(), run.why()
+        assert "Mend that, then: pawl resume." in run.why()
+        versions = cluster.etcd_versions()
+        assert versions[host] == NEW, "the one that was stopped was finished, which saves quorum"
+        assert dead not in versions
+        assert cluster.etcdctl(host, "put", "quorum", "kept") == "OK"
+        stopped = [t for t in run.done("stop") if not t.startswith(f"{host}/")]
+        assert stopped == [], "nobody else was touched"
+    finally:
+        cluster.lab.power_on(dead)
+    eventually(f"{dead} is back", lambda: dead in cluster.etcd_versions())
+
+
 def test_the_transferee_dies_during_the_move_of_the_leader(etcd_cluster: Cluster) -> None:
     cluster = etcd_cluster
     old = cluster.old_members(1)
@@ -64,6 +89,42 @@ def test_the_transferee_dies_during_the_move_of_the_leader(etcd_cluster: Cluster
         cluster.lab.power_on(dead)
     assert run.finish() == 0, run.said()
     assert set(cluster.etcd_versions().values()) == {NEW}
+
+
+def test_the_connection_drops_after_the_command_ran(etcd_cluster: Cluster) -> None:
+    """sshd is killed on the host right after it has carried out the stop."""
+    cluster = etcd_cluster
+    pawl = cluster.on_the_way(1)
+    host = swaps(pawl)[0]
+    wrapper = "/usr/local/sbin/systemctl"
+    script = (
+        f'#!/bin/sh\n/usr/bin/systemctl "$@"\n[ "$1" = stop ] || exit\nrm -f {wrapper}\n'
+        "touch /run/dropped\npkill -KILL -f '^sshd: root'\n"
+    )
+    cluster.write(host, wrapper, script, "755")
+    run = PawlRun(pawl, "--no-probe")
+    until_swapped(run, host)
+    assert cluster.ssh(host, "ls /run/dropped"), "the connection was dropped"
+    lost = [e["why"] for e in run.seen if e["event"] == "waiting" and "Looking again" in e["why"]]
+    assert any(f"the SSH connection to {host} broke before" in why for why in lost), lost
+    intended = [e for e in run.seen if e["event"] == "effect-intended" and e["effect"] == "stop"]
+    assert len(intended) == 1, "the stop had happened, and was found"
+    assert cluster.etcd_versions()[host] == NEW
+
+
+def test_the_host_reboots_during_the_swap(etcd_cluster: Cluster) -> None:
+    """After the new binary was put in place, before it was started."""
+    cluster = etcd_cluster
+    pawl = cluster.on_the_way(1)
+    host = swaps(pawl)[0]
+    run = PawlRun(pawl, hold=[f"after switch {host}/"])
+    run.until_held()
+    booted = cluster.ssh(host, "cat /proc/1/stat | cut -d' ' -f22")
+    cluster.ssh(host, "systemctl reboot", check=False)
+    run.go()
+    until_swapped(run, host)
+    assert cluster.ssh(host, "cat /proc/1/stat | cut -d' ' -f22") != booted
+    assert cluster.etcd_versions()[host] == NEW
 
 
 @pytest.mark.parametrize(

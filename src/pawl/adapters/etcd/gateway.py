@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import httpx2
 import msgspec
 
+from pawl.adapters.deadlines import late, within
 from pawl.core.config import EtcdConfig
 from pawl.core.errors import StepFailed, Unreachable
 
@@ -127,7 +128,7 @@ class Gateway:
         context = ssl.create_default_context(cafile=config.ca)
         context.load_cert_chain(config.cert, config.key)
         self._timeout = timeout
-        self._client = httpx2.AsyncClient(verify=context, trust_env=False, timeout=timeout)
+        self._client = httpx2.AsyncClient(verify=context, trust_env=False, timeout=within(timeout))
 
     async def members(self, url: str) -> MemberList:
         """Linearizable: 3.4 would answer from its own, perhaps stale, memory otherwise."""
@@ -171,7 +172,7 @@ class Gateway:
     @asynccontextmanager
     async def snapshot(self, url: str, timeout: float) -> AsyncIterator[AsyncIterator[bytes]]:
         """The snapshot's bytes as they come; `timeout` is for each chunk."""
-        limits = httpx2.Timeout(timeout)
+        limits = within(timeout)
         try:
             async with self._client.stream(
                 "POST", f"{url}/v3/maintenance/snapshot", content=b"{}", timeout=limits
@@ -205,7 +206,9 @@ class Gateway:
     ) -> httpx2.Response:
         for last in (False, True):
             try:
-                response = await self._client.request(method, url, content=body, timeout=timeout)
+                response = await self._client.request(
+                    method, url, content=body, timeout=within(timeout)
+                )
             except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError) as error:
                 # A kept connection that the member's last stop closed under us: once more, anew.
                 # All calls that change something are safe to repeat (see the etcd port).
@@ -222,7 +225,7 @@ class Gateway:
     @staticmethod
     def _unreachable(url: str, error: Exception, timeout: float) -> Unreachable:
         if isinstance(error, httpx2.TimeoutException):
-            return Unreachable(f"etcd at {url} did not answer within {timeout:g} s")
+            return Unreachable(late(f"etcd at {url}", error, timeout))
         return Unreachable(f"etcd at {url} cannot be reached: {error or type(error).__name__}")
 
     @staticmethod

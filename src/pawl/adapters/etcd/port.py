@@ -73,7 +73,9 @@ class GatewayEtcd:
             writer.close()
 
     async def hashes(self, revision: int = 0) -> tuple[Hash, ...]:
-        reachable = [h for h in self._hosts() if await self._answers(h)]
+        hosts = self._hosts()
+        answers = await asyncio.gather(*(self._answers(h) for h in hosts))
+        reachable = [h for h, answer in zip(hosts, answers, strict=True) if answer]
         if not revision:
             reads = await asyncio.gather(
                 *(self._gateway.status(client_url(h, self._port)) for h in reachable)

@@ -99,7 +99,20 @@ done
 	exit 0
 }
 # shellcheck disable=SC2086
-systemctl show --timestamp=unix -p Id -p LoadState -p ActiveState -p NRestarts -p StateChangeTimestamp -p MainPID -- $units 2>/dev/null |
+shown=$(systemctl show --timestamp=unix -p Id -p LoadState -p ActiveState -p NRestarts -p StateChangeTimestamp -p MainPID -- $units 2>/dev/null) || {
+	echo "its systemd does not answer" >&2
+	exit 0
+}
+# Where a unit is down it matters whether the whole host is: then that says nothing of the unit.
+case $shown in
+*ActiveState=inactive* | *ActiveState=deactivating* | *ActiveState=failed*)
+	[ "$(systemctl is-system-running 2>/dev/null)" != stopping ] || {
+		echo "it is going down" >&2
+		exit 0
+	}
+	;;
+esac
+printf '%s\n\n' "$shown" |
 	{
 		unit_line() {
 			[ "$load" = loaded ] || return 0

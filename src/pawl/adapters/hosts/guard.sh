@@ -29,6 +29,16 @@ install_file() {
 	flush "$(dirname -- "$1")"
 }
 
+# order VERB UNIT: a systemd that is going down refuses, or does not answer; that says nothing of the
+# unit, and whoever asks again after the reboot gets an answer.
+order() {
+	systemctl "$1" --no-block -- "$2" && return
+	case $(systemctl is-system-running 2>/dev/null) in
+	stopping | offline | unknown | '') fail 75 "the host is going down, or its systemd does not answer" ;;
+	esac
+	fail 74 "systemctl $1 failed"
+}
+
 case $epoch in '' | *[!0-9]*) fail 64 "the epoch must be a number" ;; esac
 mkdir -p -- "$(dirname -- "$epoch_file")"
 exec 9>>"$epoch_file.lock"
@@ -82,11 +92,11 @@ write) # FILE SHA256: replace FILE by stdin if its content still has that checks
 	install_file "$1" "$1.pawl"
 	;;
 stop) # UNIT: order the stop; who called waits, so that the lock is not held meanwhile
-	systemctl stop --no-block -- "$1" || fail 74 "systemctl stop failed"
+	order stop "$1"
 	;;
 start) # UNIT
 	systemctl reset-failed -- "$1" 2>/dev/null || true
-	systemctl start --no-block -- "$1" || fail 74 "systemctl start failed"
+	order start "$1"
 	;;
 remove) # DIRECTORY: a throw-away one that pawl made
 	case $1 in */pawl-* | */.pawl-*) rm -rf -- "$1" ;; *) fail 64 "$1 is not pawl's" ;; esac

@@ -199,6 +199,8 @@ class SshHosts:
             if state in ("active", "activating"):
                 return
             if time.monotonic() >= end:
+                if state == "unknown":
+                    raise Temporary(f"systemd on {host} does not say how {unit} is.", delay=2.0)
                 raise StepFailed(
                     f"{unit} on {host} is {state} after its start was ordered; "
                     f"see `journalctl -u {unit}` there"

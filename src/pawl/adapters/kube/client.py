@@ -19,6 +19,7 @@ from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.exceptions import ConfigError as LightkubeError
 
 from pawl import __version__
+from pawl.adapters.deadlines import late, within
 from pawl.adapters.kube.credentials import ExecAuth
 from pawl.adapters.kube.objects import Failure, Page
 from pawl.core.errors import ConfigError, StepFailed, Unreachable
@@ -69,7 +70,7 @@ class KubeClient:
             verify=verify,
             auth=auth,
             trust_env=False,
-            timeout=timeout,
+            timeout=within(timeout),
             headers={"User-Agent": AGENT, "Accept": "application/json"},
         )
 
@@ -203,7 +204,7 @@ class KubeClient:
 
     def _unreachable(self, url: str, error: Exception) -> Unreachable:
         if isinstance(error, httpx2.TimeoutException):
-            return Unreachable(f"{url} did not answer within {self.timeout:g} s")
+            return Unreachable(late(url, error, self.timeout))
         return Unreachable(f"{url} cannot be reached: {error or type(error).__name__}")
 
     @staticmethod

@@ -87,13 +87,18 @@ def unit_state(ctx: Context, host: Host, component: str) -> UnitState:
     return host.unit(name) or UnitState(name=name, active="inactive")
 
 
-def fell(ctx: Context, host: str, component: str) -> Why:
-    """Why it is certain that the unit will not become healthy: it ended, or crashes in a loop."""
+def fell(ctx: Context, started: Host, component: str) -> Why:
+    """Why it is certain that the unit will not become healthy: it ended, or crashes in a loop.
+    `started` is the host as it was before the start: after a reboot its unit tells nothing of that
+    start, and the step is looked at again (`Temporary`)."""
+    host = started.name
 
     def stop(state: ClusterState) -> str:
         found = state.host(host)
         if found is None or not found.reachable:
             return ""
+        if found.boot_id != started.boot_id:
+            raise Temporary(f"{host} was rebooted while {component} started.", delay=2.0)
         unit = unit_state(ctx, found, component)
         if unit.restarts >= CRASHES:
             return f"{component} on {host} crashed {unit.restarts} times after its start."
@@ -106,22 +111,22 @@ def fell(ctx: Context, host: str, component: str) -> Why:
 
 async def perform(ctx: Context, swap: Swap) -> None:
     """Bring the unit to the target and wait until it is healthy; else go back and raise."""
-    await _bring(ctx, swap)
+    started = await _bring(ctx, swap)
     try:
         await ctx.until(
             swap.healthy,
             swap.host,
             seconds=swap.seconds,
             times=3,
-            stop=fell(ctx, swap.host, swap.component),
+            stop=fell(ctx, started, swap.component),
             parts=swap.parts,
         )
     except Late as late:
         await _go_back(ctx, swap, str(late))
 
 
-async def _bring(ctx: Context, swap: Swap) -> None:
-    """Until the process was started as wanted. What fails before its stop (a gate, a drain) fails
+async def _bring(ctx: Context, swap: Swap) -> Host:
+    """Until the process was started as wanted; the host as it was then. What fails before its stop (a gate, a drain) fails
     the step as it is: then there is nothing to go back from."""
     for _ in range(TURNS):
         host = await reachable(ctx, swap.host)
@@ -134,7 +139,7 @@ async def _bring(ctx: Context, swap: Swap) -> None:
             ctx.waiting(f"{swap.component} on {swap.host} is stopping.")
             await ctx.sleep(0.5)
         elif as_wanted and _may_be(swap, await ctx.look(swap.host, parts=swap.parts)):
-            break
+            return host
         elif unit.active in UP:
             await swap.leave()
             await stop(ctx, swap.host, swap.component)
@@ -147,12 +152,11 @@ async def _bring(ctx: Context, swap: Swap) -> None:
                 await start(ctx, swap.host, swap.component)
             except Late as late:
                 await _go_back(ctx, swap, str(late))
-            break
-    else:
-        raise StepFailed(
-            f"{swap.component} on {swap.host} does not stay as it was put: somebody or something "
-            "else changes it. Find out who, then: pawl resume."
-        )
+            return host
+    raise StepFailed(
+        f"{swap.component} on {swap.host} does not stay as it was put: somebody or something "
+        "else changes it. Find out who, then: pawl resume."
+    )
 
 
 def _may_be(swap: Swap, state: ClusterState) -> bool:
@@ -176,8 +180,8 @@ async def _go_back(ctx: Context, swap: Swap, what: str) -> None:
     try:
         await stop(ctx, swap.host, swap.component)
         await switch(ctx, swap.host, swap.component, swap.source or swap.target)
+        host = await reachable(ctx, swap.host)
         if swap.emulated_before is not None:
-            host = await reachable(ctx, swap.host)
             await set_emulation(ctx, host, swap.component, swap.emulated_before)
         await start(ctx, swap.host, swap.component)
         await ctx.until(
@@ -185,9 +189,11 @@ async def _go_back(ctx: Context, swap: Swap, what: str) -> None:
             swap.host,
             seconds=swap.seconds,
             times=3,
-            stop=fell(ctx, swap.host, swap.component),
+            stop=fell(ctx, host, swap.component),
             parts=swap.parts,
         )
+    except Temporary:
+        raise
     except (StepFailed, Unreachable) as error:
         raise StepFailed(
             f"{new} Going back to {swap.source or swap.target} did not succeed either: {error} "
