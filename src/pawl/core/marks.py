@@ -17,6 +17,11 @@ OWNER_PREFIX = "pawl:"
 CLOSED = Taint(key="pawl/closed", value="upgrade", effect="NoSchedule")
 """On every old node of a pool that is being replaced: no pod shall land there twice."""
 
+LEAVING = Taint(key="ToBeDeletedByClusterAutoscaler", value="pawl", effect="NoSchedule")
+"""On a node whose machine is about to go. kube-proxy's health port answers 503 while a node has a
+taint of this key (KEP-3836), so load balancers stop sending there before the machine is gone; the
+value tells it from the autoscaler's own, which is a time."""
+
 RELEASED = "pawl.dev/released"
 """Label on a pod that was taken out of its ReplicaSet so that its successor is Ready before it
 goes; its value is the pod's template hash, which gives it back."""
@@ -34,6 +39,16 @@ def ours(node: Node) -> bool:
 
 def closed(node: Node) -> bool:
     return any(t.key == CLOSED.key for t in node.taints)
+
+
+def leaving(node: Node) -> bool:
+    """Whether pawl has told load balancers that the node goes."""
+    return any(t.key == LEAVING.key and t.value == LEAVING.value for t in node.taints)
+
+
+def marked(node: Node) -> bool:
+    """Whether any taint of pawl stands on the node."""
+    return closed(node) or leaving(node)
 
 
 def successor(name: str, version: str) -> str:

@@ -413,6 +413,7 @@ def _emulated(version: str, emulate: str) -> str:
 RETURNS: dict[str, tuple[str, ...]] = {
     "drain-balancer": ("enable-balancer", "remove-from-balancer"),
     "cordon": ("uncordon", "delete-node"),
+    "leave-load-balancers": ("return-to-load-balancers", "delete-node"),
     "taint": ("untaint", "delete-node"),
     "stop": ("start", "replace-machine", "remove-machine"),
     "enable-downgrade": ("cancel-downgrade",),

@@ -44,9 +44,9 @@ async def everything(ctx: Context, plan: Plan, view: RunView) -> str:
             told.append(await _finish(ctx, step))
     state = await ctx.look_everywhere()
     for node in state.nodes:
-        if node.cordoned_by == ctx.owner:
+        if node.cordoned_by == ctx.owner or marks.leaving(node):
             await nodes.give_back(ctx, node.name)
-            told.append(f"Uncordoned {node.name}.")
+            told.append(f"{node.name} is in use again.")
         if marks.closed(node):
             async with ctx.effect("untaint", node.name, on_host=False):
                 await ctx.tools.kube.untaint(node.name, marks.CLOSED.key)

@@ -318,14 +318,14 @@ class SimKube:
         found = world.nodes[node]
         if taint not in found.taints:
             found.taints.append(taint)
-            world.changed("taint", node)
+            world.changed("taint", f"{node}/{taint.key}")
 
     async def untaint(self, node: str, key: str) -> None:
         world = await self._api()
         found = world.nodes[node]
         if any(t.key == key for t in found.taints):
             found.taints = [t for t in found.taints if t.key != key]
-            world.changed("untaint", node)
+            world.changed("untaint", f"{node}/{key}")
 
     async def evict(self, pod: Pod) -> Evicted:
         world = await self._api()

@@ -11,7 +11,12 @@ from pawl.core import marks
 from pawl.core.workloads.facts import HOSTNAME, Node, Part, Workloads
 
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
-_PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", marks.CLOSED.key)
+_PASSING = (
+    "node.kubernetes.io/",
+    "node.cloudprovider.kubernetes.io/",
+    marks.CLOSED.key,
+    marks.LEAVING.key,
+)
 """Taints that tell a node's state of the moment; a new node does not inherit them."""
 
 

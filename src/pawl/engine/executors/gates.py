@@ -149,7 +149,7 @@ async def check_landed(action: Landed, ctx: Context) -> str:
     ]
     if short:
         raise StepFailed(f"not landed: {', '.join(short)}. Look at it, then: pawl resume.")
-    kept = [n.name for n in state.nodes if n.cordoned_by == ctx.owner or marks.closed(n)]
+    kept = [n.name for n in state.nodes if n.cordoned_by == ctx.owner or marks.marked(n)]
     if kept:
         raise StepFailed(f"node {', '.join(kept)} still carries a mark of pawl.")
     # The object of a pod that has ended stays until it is collected, long after its node went.

@@ -59,7 +59,7 @@ async def swap_node(action: SwapNode, ctx: Context) -> str:
     host = host_of(node, name)
     found = await component.reachable(ctx, host)
     if _still_old(ctx, action, found.current.get("kubelet"), host):
-        moved = await _empty(ctx, name) if action.drain else 0
+        moved = await _empty(ctx, name, leaving=False) if action.drain else 0
     else:
         moved = 0
     try:
@@ -91,10 +91,13 @@ def _still_old(ctx: Context, action: SwapNode, linked: str | None, host: str) ->
     return linked != action.target and up
 
 
-async def _empty(ctx: Context, name: str) -> int:
-    """Cordon and drain; on failure or interruption the cordon is given back."""
+async def _empty(ctx: Context, name: str, *, leaving: bool) -> int:
+    """Cordon and drain; on failure or interruption the cordon is given back. `leaving`: its machine
+    goes afterwards, so load balancers are told first, and have the drain's time to notice."""
     await cordon(ctx, name)
     try:
+        if leaving:
+            await _tell_load_balancers(ctx, name)
         return await drain(ctx, name)
     except (StepFailed, Interrupted):
         await give_back(ctx, name)
@@ -109,8 +112,18 @@ async def cordon(ctx: Context, name: str) -> None:
         await ctx.tools.kube.cordon(name, ctx.owner)
 
 
+async def _tell_load_balancers(ctx: Context, name: str) -> None:
+    node = (await ctx.look(parts=NODES)).node(name)
+    if node is not None and not any(t.key == marks.LEAVING.key for t in node.taints):
+        async with ctx.effect("leave-load-balancers", name, on_host=False):
+            await ctx.tools.kube.taint(name, marks.LEAVING)
+
+
 async def give_back(ctx: Context, name: str) -> None:
     node = (await ctx.look(parts=NODES)).node(name)
+    if node is not None and marks.leaving(node):
+        async with ctx.effect("return-to-load-balancers", name, on_host=False):
+            await ctx.tools.kube.untaint(name, marks.LEAVING.key)
     if node is not None and marks.ours(node):
         async with ctx.effect("uncordon", name, on_host=False):
             await ctx.tools.kube.uncordon(name, node.cordoned_by)
@@ -150,7 +163,7 @@ async def retire_node(action: RetireNode, ctx: Context) -> str:
     moved = 0
     if node is not None:
         if node.ready:
-            moved = await _empty(ctx, name)
+            moved = await _empty(ctx, name, leaving=True)
         else:
             await _not_lost(ctx, name)
         await _detached(ctx, name)

@@ -130,9 +130,10 @@ def _api_server(seed: Seed, files: Files) -> None:
         "--audit-log-maxsize=32",
         "--audit-log-maxbackup=2",
         "--profiling=false",
-        # New requests are still served for 5 s after SIGTERM, then told to retry elsewhere.
+        # Requests are still served for 5 s after SIGTERM, then kept connections get a GOAWAY. Not
+        # --shutdown-send-retry-after: its 429 makes a client on a kept connection wait for 5 s,
+        # where a GOAWAY has it ask again at once, through a balancer that knows better already.
         "--shutdown-delay-duration=5s",
-        "--shutdown-send-retry-after=true",
     ]
     if seed.lab.encryption:
         flags.append("--encryption-provider-config=/etc/kubernetes/encryption.yaml")
