@@ -126,8 +126,8 @@ async def perform(ctx: Context, swap: Swap) -> None:
 
 
 async def _bring(ctx: Context, swap: Swap) -> Host:
-    """Until the process was started as wanted; the host as it was then. What fails before its stop (a gate, a drain) fails
-    the step as it is: then there is nothing to go back from."""
+    """Until the process was started as wanted; the host as it was then. What fails before its stop
+    (a gate, a drain) fails the step as it is: then there is nothing to go back from."""
     for _ in range(TURNS):
         host = await reachable(ctx, swap.host)
         unit = unit_state(ctx, host, swap.component)
