@@ -408,6 +408,7 @@ def test_revisions_that_an_upgrade_starts_from(states: list[str], expected: list
         base64.b64encode(base64.b64encode(gzip.compress(b'{"manifest": 3}'))).decode(),
         base64.b64encode(base64.b64encode(gzip.compress(bytes(LARGEST + 1)))).decode(),
     ],
+    ids=["empty", "no base64", "not packed", "cut off", "no manifest", "too large"],
 )
 def test_a_payload_that_is_no_release_is_refused(payload: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
