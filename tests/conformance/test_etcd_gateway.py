@@ -77,6 +77,12 @@ class Cluster:
             process.wait()
 
 
+def stands_still(pid: int) -> bool:
+    """Whether every thread has taken the stop signal."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(t.read_text().rpartition(") ")[2].startswith("T") for t in threads)
+
+
 def free_ports() -> tuple[int, int]:
     with socket.socket() as a, socket.socket() as b:
         a.bind(("127.0.0.2", 0))
@@ -185,6 +191,8 @@ async def test_without_quorum_nobody_is_healthy(gateway: Gateway, cluster: Clust
     for process in stopped:
         process.send_signal(signal.SIGSTOP)
     try:
+        while not all(stands_still(p.pid) for p in stopped):
+            await asyncio.sleep(0.01)
         read, unread = await EtcdReader(gateway, cluster.client).read(HOSTS)
     finally:
         for process in stopped:
