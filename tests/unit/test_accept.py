@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from pawl.adapters.manifests.documents import read
 from pawl.core import accept, checks
 from pawl.core.beforehand import Beforehand, LeftOut
 from pawl.core.changelog.item import Item, Judged
@@ -110,17 +111,16 @@ def test_every_mistake_of_the_file_is_told_at_once() -> None:
         accept.decode({"waiver": []}, "waivers.yaml", checks.CODES)
 
 
-def test_a_day_of_yaml_and_entries_of_lint_are_read() -> None:
-    entries = [
-        {"rule": "api-removed", "owner": "a", "expires": "2027-01-31", "reason": "b"},
-        {
-            "code": "PAWL-U001",
-            "owner": "a",
-            "expires": datetime.date(2027, 1, 31),
-            "reason": "b",
-        },
-    ]
-    (waiver,) = accept.decode({"waivers": entries}, "w", checks.CODES)
+def test_a_day_without_quotes_stays_text_and_entries_of_lint_are_passed_over(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "waivers.yaml"
+    file.write_text(
+        "waivers:\n"
+        "- {rule: api-removed, owner: a, expires: 2027-01-31, reason: b}\n"
+        "- {code: PAWL-U001, owner: a, expires: 2027-01-31, reason: b}\n"
+    )
+    (waiver,) = accept.decode(read(file), str(file), checks.CODES)
     assert waiver.expires == "2027-01-31"
 
 

@@ -18,17 +18,20 @@ from pawl.core.checks import FlagComplaint
 from pawl.core.config import Config, FindingsConfig, HostConfig
 from pawl.core.errors import ConfigError, Refused, Unreachable
 from pawl.core.inuse.facts import FlagUse, HostUse
+from pawl.core.inventory.facts import Container, InventoryFacts, WorkloadFact
 from pawl.core.knowledge.store import shipped
 from pawl.core.model import ClusterState, Unread
 from pawl.core.plan import Plan, Target
 from pawl.core.scan.facts import Call, Missed, Running, ScanFact, Served
-from pawl.interfaces.cli.beforehand import Found, Look, parts, passed, waivers
+from pawl.interfaces import waivers
+from pawl.interfaces.cli.beforehand import Found, Look, parts, passed
 from pawl.interfaces.cli.plan import compute, left_out, refusal_code, request
 from pawl.ports.inuse import Reading
 from pawl.ports.scan import Take
 from pawl.testing.clusters import cluster, config
 
 GOAL = Target(kubernetes="1.37.0")
+NOBODY = InventoryFacts(server="1.36.1")
 API = ApiFacts(log_readers=("Group system:masters",), dynamic_resources=False)
 
 
@@ -53,6 +56,8 @@ class Scripted:
     answers: dict[str, tuple[FlagComplaint, ...] | None] = field(default_factory=dict)
     api: ApiFacts = API
     scanned: tuple[ScanFact, ...] = ()
+    depends: InventoryFacts = NOBODY
+    addons: tuple[str, ...] = ()
     asked: list[str] = field(default_factory=list)
     read_hosts: bool = False
 
@@ -92,10 +97,15 @@ class Scripted:
 
     @property
     def config(self) -> Config:
-        return config(self.state)
+        plain = config(self.state)
+        return replace(plain, findings=replace(plain.findings, addons=self.addons))
 
     def scan_source(self, *_: object) -> Facts:
         return Facts(self.scanned)
+
+    def inventory_source(self, *, clients: bool) -> Dependents:
+        assert not clients, "who calls is the scan's to tell"
+        return Dependents(self.depends)
 
 
 @dataclass
@@ -106,6 +116,16 @@ class Facts:
 
     async def read(self, take: Take) -> None:
         take((Running(minor="1.36"), *self.facts))
+
+
+@dataclass
+class Dependents:
+    """An inventory that finds these facts."""
+
+    facts: InventoryFacts
+
+    async def read(self) -> InventoryFacts:
+        return self.facts
 
 
 def look(session: Scripted, **without: str) -> Look:
@@ -236,7 +256,7 @@ def test_a_scan_with_holes_makes_it_incomplete(tmp_path: Path) -> None:
 def test_a_finding_of_the_scan_is_waived_by_code_or_by_rule(tmp_path: Path, entry: str) -> None:
     file = tmp_path / "waivers.yaml"
     file.write_text(f"waivers:\n- {entry}\n")
-    accepted, by_rule = waivers(file)
+    accepted, by_rule = waivers.load(file)
     session = Scripted(cluster(), tmp_path, scanned=CALLED)
 
     async def go() -> Plan:
@@ -249,9 +269,103 @@ def test_a_finding_of_the_scan_is_waived_by_code_or_by_rule(tmp_path: Path, entr
     assert finding.waived == "waived by ada until 2099-01-31: b"
 
 
+def runs(image: str, server: str = "1.36.1", **more: Any) -> InventoryFacts:
+    one = WorkloadFact(
+        kind="Deployment",
+        namespace="apps",
+        name="thing",
+        containers=(Container(name="c", image=image),),
+    )
+    return InventoryFacts(server=server, workloads=(one,), **more)
+
+
+ROWS = """\
+- name: thing
+  what: a thing
+  images: [example/thing]
+  rows:
+  - {line: "1", oldest: "1.30", newest: "1.36", basis: required, breaks: true, source: its notes,
+     as_of: 2026-11-01}
+  - {line: "2", oldest: "1.35", newest: "1.37", source: its README, as_of: 2026-11-01}
+"""
+
+
+def with_rows(tmp_path: Path, facts: InventoryFacts) -> Scripted:
+    file = tmp_path / "addons.yaml"
+    file.write_text(ROWS)
+    return Scripted(cluster(), tmp_path, depends=facts, addons=(str(file),))
+
+
+def test_an_addon_that_breaks_at_a_hop_refuses_with_the_release_to_move_to(tmp_path: Path) -> None:
+    with pytest.raises(Refused) as caught:
+        planned(with_rows(tmp_path, runs("example/thing:1.4.0")))
+    (reason,) = caught.value.reasons
+    assert reason == (
+        "PAWL-A001 Deployment apps/thing: hop 1.36 to 1.37: thing 1 does not work there; it goes "
+        "with 1.30 to 1.36; 2 goes with 1.35 to 1.37 (its notes, 2026-11-01). Move it to 2 before "
+        "the hop 1.36 to 1.37."
+    )
+    assert refusal_code(caught.value) == 2
+    moved = planned(with_rows(tmp_path, runs("example/thing:2.0.1")))
+    assert moved.findings == ()
+    left = planned(with_rows(tmp_path, runs("example/thing:1.4.0")), inventory="--no-inventory")
+    assert [left.what for left in left.left_out] == ["inventory"]
+
+
+def test_each_hop_of_a_chain_has_the_verdict_of_its_own(tmp_path: Path) -> None:
+    session = with_rows(tmp_path, runs("example/thing:1.4.0"))
+    session.state = cluster(kubernetes="1.35.2")
+    (finding,) = found(session).beforehand.inventory
+    assert (finding.code, finding.minor) == ("PAWL-A001", "1.37")
+    unknown = with_rows(tmp_path, runs("example/thing:0.9.0"))
+    unknown.state = session.state
+    (asked,) = found(unknown).beforehand.inventory
+    assert (asked.code, asked.severity, asked.minor) == ("PAWL-A003", "info", "1.36")
+    assert asked.remedy == "Move it to 2 before the hop 1.35 to 1.36."
+
+
+def test_what_breaks_can_be_waived_by_name_and_is_in_the_plan_and_its_digest(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "waivers.yaml"
+    file.write_text(
+        "waivers:\n- {code: PAWL-A001, subject: 'Deployment apps/*', owner: ada, "
+        "expires: 2099-01-31, reason: it is replaced in the same window}\n"
+    )
+    accepted = waivers.load(file).by_code
+    session = with_rows(tmp_path, runs("example/thing:1.4.0"))
+
+    async def go() -> Plan:
+        asked = request(to="1.37.0")
+        return await compute(
+            asked, session.config, session.state, look=look(session), accepted=accepted
+        )
+
+    the_plan = anyio.run(go)
+    (finding,) = the_plan.findings
+    assert (finding.code, finding.severity, finding.minor) == ("PAWL-A001", "blocker", "1.37")
+    assert finding.waived.startswith("waived by ada until 2099-01-31")
+    assert the_plan.waivers == accepted
+    bare = replace(the_plan, findings=(), waivers=(), digest="").sealed()
+    assert bare.digest != the_plan.digest
+
+
+def test_an_inventory_with_holes_makes_it_incomplete(tmp_path: Path) -> None:
+    hole = (Unread(source="role bindings", why="forbidden"),)
+    session = Scripted(cluster(), tmp_path, depends=InventoryFacts(server="1.36.1", unread=hole))
+    with pytest.raises(Refused, match="PAWL-A000 inventory of role bindings") as caught:
+        planned(session)
+    assert refusal_code(caught.value) == 3
+
+
 def test_what_is_left_out_is_named_in_the_plan_and_not_done(tmp_path: Path) -> None:
     session = Scripted(cluster(), tmp_path)
-    without = {"hosts": "--no-hosts", "changelog": "--no-changelog", "scan": "--no-scan"}
+    without = {
+        "hosts": "--no-hosts",
+        "changelog": "--no-changelog",
+        "scan": "--no-scan",
+        "inventory": "--no-inventory",
+    }
     the_plan = planned(session, **without)
     assert {(left.what, left.why) for left in the_plan.left_out} == set(without.items())
     assert not session.read_hosts
@@ -285,11 +399,11 @@ def test_every_release_on_the_way_is_asked_for() -> None:
 
 def test_a_file_of_waivers_may_be_missing_but_not_broken(tmp_path: Path) -> None:
     file: Any = tmp_path / "waivers.yaml"
-    assert waivers(file) == ((), ())
+    assert waivers.load_if_there(file) == ((), ())
     file.write_text(
         "waivers:\n- {code: PAWL-U003, owner: ada, expires: 2027-01-31, reason: new image}\n"
     )
-    assert waivers(file)[0][0].expires == "2027-01-31"
+    assert waivers.load(file).by_code[0].expires == "2027-01-31"
     file.write_text("waivers:\n- {code: PAWL-E001, owner: a, expires: 2027-01-31, reason: b}\n")
     with pytest.raises(ConfigError, match="cannot be waived"):
-        waivers(file)
+        waivers.load(file)

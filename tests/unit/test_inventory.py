@@ -291,6 +291,27 @@ def test_findings_say_what_breaks_and_what_to_do() -> None:
     assert moves == [("1.36", "1.21", "before"), ("1.37", "", "")]
 
 
+def test_a_waived_finding_is_shown_and_weighs_one_notch_less() -> None:
+    found = taken()
+    waived = tuple(msgspec.structs.replace(f, waived="waived by ada") for f in found.findings)
+    every = msgspec.structs.replace(found, findings=waived)
+    assert (found.exit_code, every.exit_code) == (2, 1)
+    assert "waived by ada" in render.markdown(every)
+
+
+def test_of_a_plan_are_addons_and_charts_and_the_unknown_is_one_question_a_client() -> None:
+    facts = msgspec.structs.replace(
+        FACTS,
+        server="1.34.0",
+        workloads=(*FACTS.workloads, workload("x", "flannel", "flannel/flannel:v0.27.0")),
+    )
+    planned = inventory.plan_findings(taken(facts=facts))
+    assert {f.code for f in planned} == {"PAWL-A002", "PAWL-A003", "PAWL-A004", "PAWL-A005",
+                                         "PAWL-A006"}  # fmt: skip
+    (unknown,) = [f for f in planned if "flannel" in f.subject]
+    assert (unknown.minor, unknown.message.split(":")[0]) == ("1.35", "hop 1.34 to 1.37")
+
+
 def test_questions_go_to_whoever_can_answer() -> None:
     found = taken(facts=msgspec.structs.replace(
         FACTS,

@@ -63,7 +63,7 @@ def decode(data: object, where: str, codes: Iterable[str]) -> tuple[Waiver, ...]
         if isinstance(entry, dict) and "rule" in entry and "code" not in entry:
             continue
         try:
-            waiver = msgspec.convert(_days(entry), type=Waiver)
+            waiver = msgspec.convert(entry, type=Waiver)
         except msgspec.ValidationError as error:
             problems.append(f"waiver {number}: {error}")
             continue
@@ -91,13 +91,6 @@ def _problems(waiver: Waiver, known: set[str]) -> list[str]:
     except ValueError:
         found.append(f"expires must be a day such as 2027-01-31, not {waiver.expires!r}")
     return found
-
-
-def _days(entry: object) -> object:
-    """YAML reads 2027-01-31 as a date: give it back as text."""
-    if not isinstance(entry, dict):
-        return entry
-    return {k: v.isoformat() if isinstance(v, datetime.date) else v for k, v in entry.items()}
 
 
 def day_of(seconds: float) -> str:

@@ -18,7 +18,7 @@ from pawl.core.model import Unread
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """A look that was not taken: "scan", "hosts", "changelog" or "binaries", and why."""
+    """A look that was not taken ("scan", "hosts", "changelog" …), and why."""
 
     what: str
     why: str
@@ -27,8 +27,8 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True, order=True):
 class Beforehand(msgspec.Struct, frozen=True, kw_only=True):
     """`notes_unread` are sentences on minors whose notes are not known, `notes_newer` on patch
     releases that are newer than what was read. `asked` names the binaries that were asked on this
-    machine ("kubelet 1.37.0"), `not_asked` those that could not be. `scan` holds findings that were
-    made of a scan of the cluster.
+    machine ("kubelet 1.37.0"), `not_asked` those that could not be. `scan` and `inventory` hold
+    findings that were made of a scan of the cluster and of the add-ons that run in it.
     """
 
     uses: tuple[HostUse, ...] = ()
@@ -37,6 +37,8 @@ class Beforehand(msgspec.Struct, frozen=True, kw_only=True):
     notes_newer: tuple[str, ...] = ()
     scan: tuple[Finding, ...] = ()
     scan_unread: tuple[Unread, ...] = ()
+    inventory: tuple[Finding, ...] = ()
+    inventory_unread: tuple[Unread, ...] = ()
     asked: tuple[str, ...] = ()
     not_asked: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

@@ -291,8 +291,9 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
 
 class FindingsConfig(_Section, frozen=True, kw_only=True):
     """What `pawl plan` looks at before it plans, beside the live state. Each is on; one that is
-    switched off is named in every plan. `waivers` and `corrections` are files (docs/findings.md,
-    docs/knowledge.md); a file of waivers that is not there holds none."""
+    switched off is named in every plan. `waivers`, `corrections` and `addons` are files
+    (docs/findings.md, docs/knowledge.md, docs/inventory.md); a file of waivers that is not there
+    holds none."""
 
     scan: bool = True
     """The API's objects, their managers, Helm releases, metrics and audit logs (`pawl scan`)."""
@@ -302,6 +303,10 @@ class FindingsConfig(_Section, frozen=True, kw_only=True):
     """The target's binaries that lie on this machine, asked about what is in use."""
     changelog: bool = True
     """Urgent release notes on the way."""
+    inventory: bool = True
+    """Add-ons and charts, and whether they go along with each hop (`pawl inventory`)."""
+    addons: tuple[str, ...] = ()
+    """Your own rows for the add-on tables, for `pawl inventory` and `pawl watch` too."""
     waivers: str = ".pawl-waivers.yaml"
     corrections: str = ""
 
@@ -367,10 +372,8 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
     every: Annotated[float, Meta(ge=60)] = 21_600.0
     owners: str = ""
     """The ownership file; docs/inventory.md describes it."""
-    addons: tuple[str, ...] = ()
-    """Your own rows for the add-on tables."""
     waivers: str = ""
-    """Waivers of `pawl scan`'s findings."""
+    """Waivers of what `pawl scan` and `pawl inventory` find."""
     digest_days: Annotated[float, Meta(ge=0)] = 7.0
     """How long after an owner's last letter all that is open is told again; 0 for never."""
     listen: str = "127.0.0.1:9464"

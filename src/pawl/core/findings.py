@@ -41,6 +41,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, order=True):
     def refuses(self) -> bool:
         return self.severity is Severity.BLOCKER and not self.waived
 
+    @property
+    def counts(self) -> Severity:
+        """What it weighs in an exit code: waived, a blocker is a warning, all else nothing."""
+        if not self.waived:
+            return self.severity
+        return Severity.WARNING if self.severity is Severity.BLOCKER else Severity.INFO
+
     def sentence(self) -> str:
         place = f" ({self.where})" if self.where else ""
         return f"{self.code} {self.subject}{place}: {self.message} {self.remedy}"

@@ -392,10 +392,15 @@ class Session:
         )
 
     def inventory_source(
-        self, state: ClusterState | None = None, files: Sequence[Path] = (), days: float = 7.0
+        self,
+        state: ClusterState | None = None,
+        files: Sequence[Path] = (),
+        days: float = 7.0,
+        *,
+        clients: bool = True,
     ) -> InventorySource:
         """What `pawl inventory` reads; `state` tells where audit logs and programs are, None: they
-        are not looked at."""
+        are not looked at. Without `clients` the API servers' counts of calls are not either."""
         from pawl.adapters.inventory import LiveInventory, callers, metrics, processes
 
         config = self.config
@@ -431,7 +436,7 @@ class Session:
             servers=[url for _, url in servers],
             callers=called if logs or files else None,
             binaries=programs if nodes else None,
-            metrics=counted,
+            metrics=counted if clients else None,
         )
 
 

@@ -109,6 +109,10 @@ def _absolute(config: Config, base: Path) -> Config:
             if (value := getattr(struct, key))
         }
         changed[section] = msgspec.structs.replace(struct, **paths)
+    changed["findings"] = msgspec.structs.replace(
+        changed["findings"],
+        addons=tuple(str(semantics.resolved(base, a)) for a in config.findings.addons),
+    )
     changed["watch"] = _watch(config.watch, base)
     changed["policy"] = msgspec.structs.replace(
         config.policy,
@@ -130,7 +134,6 @@ def _watch(watch: WatchConfig, base: Path) -> WatchConfig:
         watch,
         owners=absolute(watch.owners),
         waivers=absolute(watch.waivers),
-        addons=tuple(absolute(p) for p in watch.addons),
         notifiers=tuple(
             msgspec.structs.replace(
                 n,

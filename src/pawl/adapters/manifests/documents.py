@@ -9,7 +9,16 @@ import yaml
 from pawl.core.errors import ConfigError
 from pawl.core.knowledge.store import Corrections, Knowledge, corrections, shipped
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A day such as 2027-01-31 stays text, whether it is in quotes or not."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own way)
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def read(path: Path) -> object:

@@ -59,6 +59,26 @@ def scanned(facts: Facts) -> Iterator[Finding]:
     yield from facts.beforehand.scan if facts.beforehand else ()
 
 
+@check(A000="the inventory could not read something")
+def inventory_read(facts: Facts) -> Iterator[Finding]:
+    """An add-on in what was not read is one whose verdict nobody has seen."""
+    for unread in facts.beforehand.inventory_unread if facts.beforehand else ():
+        yield finding(
+            "A000",
+            f"inventory of {unread.source}",
+            f"could not be read: {unread.why}",
+            "Give pawl the right to read it (docs/inventory.md), waive it by name, or plan with "
+            "--no-inventory, which the plan will say.",
+            where=unread.source,
+        )
+
+
+@check()
+def inventoried(facts: Facts) -> Iterator[Finding]:
+    """What `pawl inventory` finds: its codes are declared in `pawl.core.inventory.judge`."""
+    yield from facts.beforehand.inventory if facts.beforehand else ()
+
+
 @check(K003="nothing is known about the target")
 def target_known(facts: Facts) -> Iterator[Finding]:
     """Of a minor that the tables do not cover they say nothing: no finding would mean nothing."""

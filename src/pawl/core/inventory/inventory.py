@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pawl.core.errors import Refused
+from pawl.core.findings import Finding
 from pawl.core.inventory import assemble, compat, judge, rbac
 from pawl.core.inventory.facts import InventoryFacts
 from pawl.core.inventory.report import Inventory
@@ -21,10 +22,14 @@ def take(
     knowledge: Knowledge,
     ownership: Ownership | None = None,
     addons: Sequence[compat.Addon] | None = None,
+    start: str = "",
 ) -> Inventory:
-    """Raises Refused for a target that the tables do not cover or that lies behind."""
+    """`start` is the minor that the API servers act as, where it is not that of their binaries.
+
+    Raises Refused for a target that the tables do not cover or that lies behind.
+    """
     addons = compat.shipped() if addons is None else addons
-    hops = path(facts.server, demand_known(knowledge, to))
+    hops = path(start or facts.server, demand_known(knowledge, to))
     found = assemble.clients(facts, ownership or Ownership(), addons, hops)
     notes = [*rbac.resolve(facts).dangling]
     if not facts.calls_read:
@@ -45,6 +50,13 @@ def take(
         notes=tuple(notes),
         unread=facts.unread,
     )
+
+
+def plan_findings(found: Inventory) -> tuple[Finding, ...]:
+    """What a plan carries of it: all on add-ons and charts, the unknown too. Who calls an API that
+    goes away is the scan's to tell, with a grade (PAWL-S001, S004), and of clients that may call
+    one an inventory has only hints."""
+    return tuple(f for f in found.findings if f.code in judge.OF_ADDONS)
 
 
 def path(server: str, target: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ is unsupported or untested warns: whoever approves the plan has accepted it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from pawl.core.findings import Finding, Severity
 from pawl.core.inventory import compat, corefile, rbac
@@ -29,6 +30,8 @@ CODES = {
     "PAWL-A009": "a client's Kubernetes library is old",
     "PAWL-A010": "an API that goes away was called, and nobody is named",
 }
+OF_ADDONS = tuple(CODES)[:6]
+"""Those on add-ons and charts; the others are on clients."""
 OLD_CLIENT = 4
 """client-go tests no combination, but an API lives for at least three minors after its deprecation
 (the deprecation policy of kubernetes.io/docs/reference/using-api/deprecation-policy): a client that
@@ -88,12 +91,25 @@ def _addons(found: Sequence[Client], addons: Sequence[compat.Addon]) -> Iterator
                 f"{addon.retired.note} ({addon.retired.source}).",
                 remedy="Plan its replacement before the upgrade.",
             )
-        for hop in client.hops:
-            if finding := _hop(client, hop):
+        for hops in _alike(client.hops):
+            if finding := _hop(client, hops[0], hops[-1].minor):
                 yield finding
 
 
-def _hop(client: Client, hop: compat.Hop) -> Finding | None:
+def _alike(hops: Sequence[compat.Hop]) -> Iterator[list[compat.Hop]]:
+    """Each hop by itself; but hops in a row of which the same is unknown are one question."""
+
+    def same(numbered: tuple[int, compat.Hop]) -> tuple[object, ...]:
+        number, hop = numbered
+        unknown = hop.verdict == "unknown" and not hop.move_to
+        return ("unknown", hop.why) if unknown else ("hop", number)
+
+    for _, group in groupby(enumerate(hops), key=same):
+        yield [hop for _, hop in group]
+
+
+def _hop(client: Client, hop: compat.Hop, until: str) -> Finding | None:
+    """`until` is where the last hop ends of which the same is to be said."""
     source = f" ({hop.source}, {hop.as_of})" if hop.source else ""
     match hop.verdict:
         case "breaks":
@@ -116,8 +132,9 @@ def _hop(client: Client, hop: compat.Hop) -> Finding | None:
         code=code,
         severity=severity,
         subject=client.ref,
-        message=f"hop {hop.start} to {hop.minor}: {hop.why}{source}.",
+        message=f"hop {hop.start} to {until}: {hop.why}{source}.",
         remedy=remedy,
+        minor=hop.minor,
     )
 
 
@@ -152,6 +169,7 @@ def _charts(
                 f"{release.kube_version!r}, which leaves out {minor}: the next `helm upgrade` "
                 "of it fails there; what runs goes on.",
                 remedy=f"Move to a chart version that takes {minor} before the hop to it.",
+                minor=minor,
             )
             break
 

@@ -124,7 +124,8 @@ def sections(inventory: Inventory) -> list[Section]:
 
 
 def _finding(f: Finding) -> tuple[str, ...]:
-    return (str(f.severity), f.code, f.subject, f.message, f.remedy)
+    do = f"{f.remedy} ({f.waived})" if f.waived else f.remedy
+    return (str(f.severity), f.code, f.subject, f.message, do)
 
 
 def _client(c: Client) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def exit_code(self) -> int:
         """2 blockers, 3 something was not read, 1 warnings, 0: in this order."""
-        found = {f.severity for f in self.findings}
+        found = {f.counts for f in self.findings}
         if Severity.BLOCKER in found:
             return 2
         if self.unread:

@@ -50,7 +50,7 @@ def decode(data: object, where: str) -> tuple[Waiver, ...]:
         if isinstance(entry, dict) and "code" in entry and "rule" not in entry:
             continue
         try:
-            waiver = msgspec.convert(_days(entry), type=Waiver)
+            waiver = msgspec.convert(entry, type=Waiver)
         except msgspec.ValidationError as error:
             problems.append(f"waiver {number}: {error}")
             continue
@@ -62,13 +62,6 @@ def decode(data: object, where: str) -> tuple[Waiver, ...]:
     if problems:
         raise ConfigError(where, problems)
     return tuple(out)
-
-
-def _days(entry: object) -> object:
-    """YAML reads 2027-01-31 as a date: give it back as text."""
-    if not isinstance(entry, dict):
-        return entry
-    return {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in entry.items()}
 
 
 def apply(

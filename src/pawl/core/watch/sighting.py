@@ -55,7 +55,7 @@ def of_inventory(inventory: Inventory) -> tuple[Sighting, ...]:
     return tuple(
         _of_finding("pawl inventory", f, owners)
         for f in inventory.findings
-        if f.severity is not Severity.INFO
+        if f.counts is not Severity.INFO
     )
 
 
@@ -85,14 +85,15 @@ def of_lint(
 def _of_finding(source: str, finding: Finding, owners: Mapping[str, str]) -> Sighting:
     said = _CHANGING.sub("", finding.message)
     return Sighting(
-        key=_key(finding.code, str(finding.severity), finding.subject, said),
+        key=_key(finding.code, str(finding.counts), finding.subject, said),
         source=source,
         code=finding.code,
-        severity=finding.severity,
+        severity=finding.counts,
         subject=finding.subject,
         message=finding.message,
-        remedy=finding.remedy,
+        remedy=finding.waived or finding.remedy,
         owner=owners.get(finding.subject, ""),
+        minor=finding.minor,
     )
 
 

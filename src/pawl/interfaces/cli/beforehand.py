@@ -1,4 +1,4 @@
-"""What `pawl plan` finds out before it plans: hosts, binaries, release notes, the scan.
+"""What `pawl plan` finds out before it plans: hosts, binaries, release notes, scan, inventory.
 
 All of it is reading. What fails is named by the part that failed and becomes a finding; what was
 left out, by an option or by a setting, is named in the plan.
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 
-from pawl.core.accept import Waiver, day_of, decode
+from pawl.core import skew
+from pawl.core.accept import day_of
 from pawl.core.beforehand import Beforehand, LeftOut
 from pawl.core.changelog.facts import ApiFacts, Facts
 from pawl.core.changelog.item import URGENT, Acknowledgement, Item
 from pawl.core.changelog.judge import judged
 from pawl.core.changelog.shipped import urgent
-from pawl.core.checks import CODES, FlagComplaint
+from pawl.core.checks import FlagComplaint
 from pawl.core.checks.in_use import CONTROL_PLANE, NODE
 from pawl.core.errors import Unreachable
 from pawl.core.findings import Finding
@@ -29,7 +29,6 @@ from pawl.core.lint import waive
 from pawl.core.lint.waive import Waiver as LintWaiver
 from pawl.core.model import ClusterState, Unread
 from pawl.core.plan import Target
-from pawl.core.scan.rules import CODES as SCAN_CODES
 from pawl.core.version import Minor, Version
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from pawl.ports.hosts import Hosts
     from pawl.ports.inuse import Oracle, Reading
 
-LOOKS = ("scan", "hosts", "binaries", "changelog")
+LOOKS = ("scan", "hosts", "binaries", "changelog", "inventory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,7 @@ class Look:
         notes = judged(items, Facts(state, None, in_use, api), self.knowledge, self._acknowledged())
         wanted = "changelog" not in self.left_out
         scan, scan_unread = await self._scan(state, target)
+        addons, addons_unread = await self._inventory(state, target)
         return Found(
             Beforehand(
                 uses=uses,
@@ -90,6 +90,8 @@ class Look:
                 ),
                 scan=scan,
                 scan_unread=scan_unread,
+                inventory=addons,
+                inventory_unread=addons_unread,
                 asked=asked,
                 not_asked=not_asked,
                 left_out=tuple(
@@ -117,6 +119,28 @@ class Look:
             return (), (Unread(source="the API", why=str(error)),)
         findings, _ = waive.apply(report.findings, self.lint_waivers, day_of(state.taken_at))
         return plan_findings(findings), plan_unread(report)
+
+    async def _inventory(
+        self, state: ClusterState, target: Target
+    ) -> tuple[tuple[Finding, ...], tuple[Unread, ...]]:
+        """The add-ons that run, and whether they go along with each hop to this target."""
+        minor = Minor.parse(target.kubernetes)
+        if "inventory" in self.left_out or not self.knowledge.known(str(minor)):
+            return (), ()
+        from pawl.core.inventory.inventory import plan_findings, take
+        from pawl.interfaces.addons import table
+
+        addons = table(self.session.config.findings.addons)
+        try:
+            facts = await self.session.inventory_source(clients=False).read()
+        except Unreachable as error:
+            return (), (Unread(source="the API", why=str(error)),)
+        span = skew.api_range(state)
+        start = min(span[0], minor) if span else minor
+        found = take(
+            facts, to=str(minor), knowledge=self.knowledge, addons=addons, start=str(start)
+        )
+        return plan_findings(found), found.unread
 
     async def _staged(
         self, state: ClusterState, target: Target, readings: Sequence[Reading]
@@ -256,14 +280,3 @@ async def ask_staged(
                     flags = host.flags.get(component, ())
                     group.start_soon(one, host.name, component, version, flags)
     return tuple(sorted(found, key=_order))
-
-
-def waivers(path: Path) -> tuple[tuple[Waiver, ...], tuple[LintWaiver, ...]]:
-    """The waivers of a file, by code and by rule; none when it is not there. Raises ConfigError."""
-    from pawl.adapters.manifests.documents import read
-
-    if not path.is_file():
-        return (), ()
-    data = read(path)
-    codes = {*CODES, *SCAN_CODES.values()}
-    return decode(data, str(path), codes), waive.decode(data, str(path))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import msgspec
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from pawl.core.knowledge.store import Knowledge
 
 Output = Literal["table", "json", "csv", "markdown", "html"]
-OWNERS = "owners.yaml"
+OWNERS, WAIVERS = "owners.yaml", ".pawl-waivers.yaml"
 
 
 def inventory(
@@ -43,6 +44,9 @@ def inventory(
         tuple[Path, ...],
         Parameter(help="Your own rows for the add-on tables; repeatable.", negative=()),
     ] = (),
+    waivers: Annotated[
+        Path | None, Parameter(help=f"Waivers (default: {WAIVERS} where it is there).")
+    ] = None,
     binary: Annotated[
         tuple[Path, ...],
         Parameter(
@@ -70,10 +74,11 @@ def inventory(
     import anyio
 
     from pawl.adapters.manifests.documents import knowledge, read
-    from pawl.core import ownership
+    from pawl.core import accept, ownership
     from pawl.core.errors import ConfigError
-    from pawl.core.inventory import compat
     from pawl.core.inventory.inventory import take
+    from pawl.interfaces.addons import table as addon_table
+    from pawl.interfaces.waivers import load, load_if_there
 
     if binary:
         return programs(binary, output)
@@ -82,23 +87,28 @@ def inventory(
     if owners is None and Path(OWNERS).exists():
         owners = Path(OWNERS)
     owned = ownership.decode(read(owners), str(owners)) if owners else None
-    table = compat.shipped()
-    for path in addons:
-        table = compat.merged(read(path), str(path), table)
+    accepted = (load(waivers) if waivers else load_if_there(Path(WAIVERS))).of_inventory
 
-    async def gather() -> InventoryFacts:
+    async def gather() -> tuple[InventoryFacts, tuple[str, ...], float]:
         from pawl.interfaces.wiring import open_kubeconfig, open_session
 
         opened = open_kubeconfig(kubeconfig) if kubeconfig else open_session(config)
         async with opened as cluster:
             state = await cluster.observe() if hosts and not kubeconfig else None
-            return await cluster.inventory_source(state, audit, audit_days).read()
+            facts = await cluster.inventory_source(state, audit, audit_days).read()
+            return facts, cluster.config.findings.addons, cluster.clock.now()
 
-    facts = anyio.run(gather)
+    facts, configured, now = anyio.run(gather)
     tables = knowledge(())
     found = take(
-        facts, to=to or next_minor(facts, tables), knowledge=tables, ownership=owned, addons=table
+        facts,
+        to=to or next_minor(facts, tables),
+        knowledge=tables,
+        ownership=owned,
+        addons=addon_table((*configured, *addons)),
     )
+    findings, _ = accept.apply(found.findings, accepted, accept.day_of(now))
+    found = msgspec.structs.replace(found, findings=findings)
     sys.stdout.write(shown(found, output))
     return found.exit_code
 
@@ -114,8 +124,6 @@ def next_minor(facts: InventoryFacts, tables: Knowledge) -> str:
 
 
 def shown(found: Inventory, output: Output) -> str:
-    import msgspec
-
     from pawl.core.inventory import render
 
     match output:
@@ -142,6 +150,8 @@ def table(found: Inventory) -> None:
         print()
     for finding in found.findings:
         print(f"{finding.severity}: {finding.sentence()}")
+        if finding.waived:
+            print(f"  {finding.waived}")
     for question in found.questions:
         print(f"question: {question}")
     for unread in found.unread:

@@ -28,7 +28,8 @@ from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Target, encode
 from pawl.core.progress import fold
 from pawl.core.version import Minor, Version
-from pawl.interfaces.cli.beforehand import LOOKS, Found, Look, ask_staged, waivers
+from pawl.interfaces import waivers
+from pawl.interfaces.cli.beforehand import LOOKS, Found, Look, ask_staged
 
 if TYPE_CHECKING:
     from pawl.interfaces.wiring import Session
@@ -44,7 +45,7 @@ STRATEGIES: tuple[Strategy, ...] = ("in-place", "replace")
 
 EXIT_REFUSED = 2
 EXIT_INCOMPLETE = 3
-NOT_READ = {"PAWL-H001", "PAWL-H002", "PAWL-U012", "PAWL-S000", "PAWL-K002", "PAWL-K003"}
+NOT_READ = {f"PAWL-{c}" for c in ("H001", "H002", "U012", "S000", "A000", "K002", "K003")}
 """Findings that say that something could not be read."""
 
 
@@ -367,7 +368,7 @@ async def _planned(
         known, settings = known_releases(), session.config.findings
         corrected = (Path(settings.corrections),) if settings.corrections else ()
         tables = knowledge(corrected)
-        accepted, by_rule = waivers(Path(settings.waivers))
+        accepted, by_rule = waivers.load_if_there(Path(settings.waivers))
         if from_state is not None:
             plan = await compute(
                 asked,
@@ -425,6 +426,7 @@ def plan(
     hosts: Annotated[bool, Parameter(help="Read what the hosts have in use")] = True,
     binaries: Annotated[bool, Parameter(help="Ask the target's binaries on this machine")] = True,
     changelog: Annotated[bool, Parameter(help="Judge the urgent release notes")] = True,
+    inventory: Annotated[bool, Parameter(help="Judge the add-ons for each hop")] = True,
     from_state: Annotated[
         Path | None, Parameter(help="Plan for a saved `pawl status -o json`, offline")
     ] = None,
@@ -439,8 +441,8 @@ def plan(
     only reason is that something could not be read.
 
     What goes away on the way is looked for first: on the hosts, in the API, in the release notes,
-    and by asking the target's own binaries. A look that is left out (--no-scan …) is named in the
-    plan.
+    among the add-ons, and by asking the target's own binaries. A look that is left out
+    (--no-scan …) is named in the plan.
 
     For example:
 
@@ -451,7 +453,13 @@ def plan(
         pawl plan --to 1.37 --from-state status.json    # offline, for a review
         pawl plan --to 1.37 --no-scan                   # leaves a look out; the plan says so
     """
-    looks = {"scan": scan, "hosts": hosts, "binaries": binaries, "changelog": changelog}
+    looks = {
+        "scan": scan,
+        "hosts": hosts,
+        "binaries": binaries,
+        "changelog": changelog,
+        "inventory": inventory,
+    }
     without = [what for what, wanted in looks.items() if not wanted]
     asked = request(
         to=to,

@@ -147,33 +147,33 @@ async def _until_told(run: Callable[[anyio.Event], Awaitable[None]]) -> int:
 
 def _look(session: Session, to: str) -> Callable[[], Awaitable[Round]]:
     """One inventory and one scan of the cluster, for the same target."""
-    from pawl.adapters.manifests.documents import knowledge, read
-    from pawl.core.inventory import compat
+    from pawl.adapters.manifests.documents import knowledge
+    from pawl.core import accept
     from pawl.core.inventory.inventory import take
     from pawl.core.lint import waive
     from pawl.core.model import Unread
     from pawl.core.watch.sighting import Round, of_inventory, of_lint
+    from pawl.interfaces.addons import table
     from pawl.interfaces.cli.inventory import next_minor
     from pawl.interfaces.scanning import scanned
+    from pawl.interfaces.waivers import Accepted, load
 
     settings = session.config.watch
 
     async def look() -> Round:
-        table = compat.shipped()
-        for path in settings.addons:
-            table = compat.merged(read(Path(path)), path, table)
-        accepted = (
-            waive.decode(read(Path(settings.waivers)), settings.waivers) if settings.waivers else ()
-        )
+        addons = table(session.config.findings.addons)
+        accepted = load(Path(settings.waivers)) if settings.waivers else Accepted()
         owners = _ownership(settings.owners)()
         tables = knowledge(())
         state = await session.observe()
         facts = await session.inventory_source(state).read()
         target = to or next_minor(facts, tables)
-        listed = take(facts, to=target, knowledge=tables, ownership=owners, addons=table)
+        listed = take(facts, to=target, knowledge=tables, ownership=owners, addons=addons)
         report = await scanned(session, state, tables, target)
-        today = time.strftime("%Y-%m-%d", time.gmtime(session.clock.now()))
-        findings, _ = waive.apply(report.findings, accepted, today)
+        today = accept.day_of(session.clock.now())
+        findings, _ = waive.apply(report.findings, accepted.by_rule, today)
+        own, _ = accept.apply(listed.findings, accepted.of_inventory, today)
+        listed = msgspec.structs.replace(listed, findings=own)
         return Round(
             sightings=(*of_inventory(listed), *of_lint(findings, owners)),
             unread=(

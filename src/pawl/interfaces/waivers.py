@@ -1,0 +1,40 @@
+"""The file of waivers, which every command that finds something shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pawl.core import accept
+from pawl.core.checks import CODES
+from pawl.core.inventory import judge
+from pawl.core.lint import waive
+from pawl.core.scan.rules import CODES as SCAN_CODES
+
+DEFAULT = ".pawl-waivers.yaml"
+
+
+class Accepted(NamedTuple):
+    """`by_code` cover what plan and inventory find, `by_rule` what lint and scan find."""
+
+    by_code: tuple[accept.Waiver, ...] = ()
+    by_rule: tuple[waive.Waiver, ...] = ()
+
+    @property
+    def of_inventory(self) -> tuple[accept.Waiver, ...]:
+        """Those that an inventory can use: any other would cover nothing there."""
+        return tuple(w for w in self.by_code if w.code in judge.CODES)
+
+
+def load(path: Path) -> Accepted:
+    """Raises ConfigError for a file that is not there, or with all its mistakes at once."""
+    from pawl.adapters.manifests.documents import read
+
+    data = read(path)
+    codes = {*CODES, *SCAN_CODES.values(), *judge.CODES}
+    return Accepted(accept.decode(data, str(path), codes), waive.decode(data, str(path)))
+
+
+def load_if_there(path: Path) -> Accepted:
+    """None at all when the file is not there."""
+    return load(path) if path.is_file() else Accepted()
