@@ -16,9 +16,13 @@ from support_binaries import binaries
 from support_pki import Authority
 
 from pawl.adapters.etcd import EtcdReader, Gateway, GatewayEtcd
+from pawl.adapters.etcd.gateway import Values
+from pawl.adapters.scan import stored
 from pawl.core.config import EtcdConfig, HostConfig
 from pawl.core.errors import StepFailed, Temporary, Unreachable
 from pawl.core.model import EtcdMember
+from pawl.core.scan.encoded import Suspect
+from pawl.core.scan.facts import Counted, Encoded, Missed
 
 pytestmark = pytest.mark.anyio
 HOSTS = tuple(
@@ -250,3 +254,55 @@ async def test_downgrade_one_minor_and_its_cancel(
         assert time.monotonic() < end
         await asyncio.sleep(0.2)
     await port.downgrade("cancel")  # repeated, it finds its work done
+
+
+CIDRS = Suspect(
+    group="networking.k8s.io",
+    resource="servicecidrs",
+    kind="ServiceCIDR",
+    versions={"networking.k8s.io/v1alpha1": "1.34"},
+)
+RULES = Suspect(group="example.com", resource="rules", kind="Rule", versions={"example.com/v1": ""})
+
+
+async def test_the_versions_in_which_objects_lie_are_read_page_by_page(
+    gateway: Gateway, cluster: Cluster
+) -> None:
+    url, dead = f"https://127.0.0.2:{cluster.client}", "https://127.0.0.9:1"
+
+    async def put(key: str, value: str) -> None:
+        await gateway.call(url, "kv/put", {"key": key.encode(), "value": value.encode()}, Values)
+
+    for number in range(7):
+        version = "v1alpha1" if number % 2 else "v1"
+        value = f'{{"apiVersion":"networking.k8s.io/{version}","kind":"ServiceCIDR"}}'
+        await put(f"/registry/servicecidrs/c{number}", value)
+    # Neighbours that must not be counted, and one that cannot be told.
+    old = '{"apiVersion":"networking.k8s.io/v1alpha1","kind":"X"}'
+    await put("/registry/servicecidrs", old)
+    await put("/registry/servicecidrs0", old)
+    await put("/registry/rules/r", "k8s:enc:kms:v2:key:…")
+
+    facts = await stored.read(gateway, [dead, url], stored.Store(), [CIDRS, RULES], limit=2)
+    assert facts == (
+        Counted(what="values in etcd", objects=7),
+        Encoded(
+            resource="servicecidrs",
+            kind="ServiceCIDR",
+            api_version="networking.k8s.io/v1alpha1",
+            count=3,
+            examples=("c1", "c3", "c5"),
+        ),
+        Counted(what="values in etcd", objects=1),
+        Missed(
+            where="etcd",
+            why="in which version rules.example.com lie is not seen: it is encrypted at rest",
+        ),
+    )
+    own = stored.Store(elsewhere=("networking.k8s.io/servicecidrs",))
+    (missed,) = await stored.read(gateway, [url], own, [CIDRS])
+    assert isinstance(missed, Missed)
+    assert "an etcd of its own" in missed.why
+    (missed,) = await stored.read(gateway, [dead], stored.Store(), [CIDRS, RULES])
+    assert isinstance(missed, Missed)
+    assert missed.where == "etcd/servicecidrs.networking.k8s.io"

@@ -57,21 +57,24 @@ class Rig:
         d = self.directory
         etcd = binaries("etcd", ETCD, d / "bin") / "etcd"
         server = binaries("kube-apiserver", KUBERNETES, d / "bin") / "kube-apiserver"
-        url = f"http://127.0.0.1:{self.client}"
+        url = f"https://127.0.0.1:{self.client}"
+        crt, key = self.authority.issue("kube-apiserver")
         peer = f"http://127.0.0.1:{self._peer}"
         self._spawn(
             "etcd",
             [etcd, f"--data-dir={d}/etcd", "--unsafe-no-fsync", f"--listen-client-urls={url}",
              f"--advertise-client-urls={url}", f"--listen-peer-urls={peer}",
-             f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}"],
+             f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
+             "--client-cert-auth", f"--trusted-ca-file={self.authority.ca}",
+             f"--cert-file={crt}", f"--key-file={key}"],
         )  # fmt: skip
         (d / "policy.yaml").write_text(POLICY)
-        crt, key = self.authority.issue("kube-apiserver")
         audit = [f"--audit-policy-file={d}/policy.yaml", f"--audit-log-path={self.audit}",
                  "--audit-log-maxsize=100"]  # fmt: skip
         for name, address in SERVERS.items():
             flags = [
-                f"--etcd-servers={url}", f"--secure-port={self.port}",
+                f"--etcd-servers={url}", f"--etcd-cafile={self.authority.ca}",
+                f"--etcd-certfile={crt}", f"--etcd-keyfile={key}", f"--secure-port={self.port}",
                 f"--bind-address={address}", f"--advertise-address=198.18.0.{len(name)}",
                 f"--tls-cert-file={crt}", f"--tls-private-key-file={key}",
                 f"--client-ca-file={self.authority.ca}", "--authorization-mode=RBAC",
@@ -173,7 +176,8 @@ class Rig:
                     ],
                     "ssh": {"user": ssh.user, "port": ssh.port, "key": ssh.key,
                             "known_hosts": ssh.known_hosts},
-                    "etcd": {"ca": "ca.crt", "cert": "admin.crt", "key": "admin.key"},
+                    "etcd": {"ca": "ca.crt", "cert": "admin.crt", "key": "admin.key",
+                             "client_port": self.client},
                     "api": {
                         "endpoint": f"https://127.0.0.1:{self.port}",
                         "kubeconfig": str(self.kubeconfig()),

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.knowledge import extract, history, openapi, sources, tables  # noqa: E402
+from tools.knowledge import extract, history, openapi, scheme, sources, tables  # noqa: E402
 from tools.knowledge.__main__ import built  # noqa: E402
 
 NEWEST = (sources.LAST_MINOR - 1, sources.LAST_MINOR)
@@ -25,6 +25,7 @@ def test_a_minor_derives_to_the_same_bytes(minor: int) -> None:
     assert extract.encode(extract.minor(minor)) == extract.path(minor).read_bytes()
     document = openapi.load(sources.kubernetes(minor)["k8s.io/kubernetes"][1])
     assert openapi.schema(document) == history.at(history.load(), minor)
+    assert scheme.kinds(sources.directories(minor)) == scheme.at(scheme.load(), minor)
 
 
 def test_etcds_flags_derive_to_the_same_bytes() -> None:

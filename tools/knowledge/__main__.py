@@ -1,5 +1,5 @@
-"""python -m tools.knowledge extract 1.36 1.37 | schemas | second | releases | notes | etcd | build
-| check.
+"""python -m tools.knowledge extract 1.36 1.37 | schemas | scheme | second | releases | notes |
+etcd | build | check.
 
 Everything but `build` and `check` reads sources from the Go module cache (set GOMODCACHE to keep
 them apart; some 200 MB a minor) or, for `second`, two Python packages. `build` needs only the
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from . import extract, history, notes, openapi, releases, second, sources, tables
+from . import extract, history, notes, openapi, releases, scheme, second, sources, tables
 
 
 def main(argv: list[str]) -> int:
@@ -27,6 +27,9 @@ def main(argv: list[str]) -> int:
                 for n in tables.MINORS
             }
             history.FILE.write_bytes(extract.encode(history.merge(found)))
+        case ["scheme"]:
+            read = {n: scheme.kinds(sources.directories(n)) for n in tables.MINORS}
+            scheme.FILE.write_bytes(extract.encode(scheme.merge(read)))
         case ["second"]:
             (extract.EXTRACTS / "validate.json").write_bytes(extract.encode(second.kinds()))
         case ["releases"]:
@@ -71,6 +74,8 @@ def check(minors: list[int]) -> int:
         document = openapi.load(sources.kubernetes(n)["k8s.io/kubernetes"][1])
         if openapi.schema(document) != history.at(history.load(), n):
             problems.append(f"1.{n}: the schema history holds other fields")
+        if scheme.kinds(sources.directories(n)) != scheme.at(scheme.load(), n):
+            problems.append(f"1.{n}: the scheme history holds other kinds")
     for name, data in built().items():
         if (tables.DATA / name).read_bytes() != data:
             problems.append(f"{name}: the table builds to other bytes")

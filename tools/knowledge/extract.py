@@ -23,7 +23,7 @@ _REPLACEMENT = re.compile(
     r"func \(in \*(\w+)\) APILifecycleReplacement\(\) schema\.GroupVersionKind \{\s*"
     r'return schema\.GroupVersionKind\{Group: "([^"]*)", Version: "([^"]*)", Kind: "([^"]*)"'
 )
-_GROUP = re.compile(r'^(?:const )?\s*GroupName\s*=\s*"([^"]*)"', re.M)
+GROUP = re.compile(r'^(?:const )?\s*GroupName\s*=\s*"([^"]*)"', re.M)
 _PLUGIN = re.compile(r'\w*[pP]luginName\w*\s*=\s*"(kubernetes\.io/[\w.-]+)"')
 _CLOUD = re.compile(
     r'"k8s\.io/(?:legacy-cloud-providers|kubernetes/pkg/cloudprovider/providers)/(\w+)"'
@@ -34,7 +34,7 @@ _KERNEL = re.compile(r'^const (\w+)KernelVersion = "([\d.]+)"', re.M)
 def minor(number: int) -> dict[str, Any]:
     """The extract of 1.`number`."""
     roots = sources.kubernetes(number)
-    dirs = {path: directory for path, (_, directory) in roots.items()}
+    dirs = sources.directories(number)
     kubernetes = dirs["k8s.io/kubernetes"]
     document = openapi.load(kubernetes)
     controlplane = (
@@ -82,7 +82,7 @@ def lifecycle(dirs: dict[str, Path]) -> dict[str, dict[str, str]]:
     for name in ("k8s.io/api", "k8s.io/apiextensions-apiserver", "k8s.io/kube-aggregator"):
         for file in sorted(dirs[name].glob("**/*lifecycle*.go")):
             register = file.parent / "register.go"
-            if not register.exists() or not (group := _GROUP.search(register.read_text())):
+            if not register.exists() or not (group := GROUP.search(register.read_text())):
                 continue
             text, prefix = file.read_text(), f"{group[1]}/{file.parent.name}"
             for kind, word, major, number in _LIFECYCLE.findall(text):

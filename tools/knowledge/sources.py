@@ -94,6 +94,11 @@ def kubernetes(minor: int) -> dict[str, tuple[str, Path]]:
     return found
 
 
+def directories(minor: int) -> dict[str, Path]:
+    """Import path prefix -> directory of everything that makes up a minor."""
+    return {path: directory for path, (_, directory) in kubernetes(minor).items()}
+
+
 def released(name: str, version: str) -> str:
     """The day of a module version's commit, "2026-08-19" (UTC); "" when it is not known."""
     try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from . import extract, history, openapi
+from . import extract, history, openapi, scheme
 from .sources import ETCD, FIRST_MINOR, LAST_MINOR
 
 Row = dict[str, Any]
@@ -54,6 +54,7 @@ class Builder:
         self.facts = {n: extract.load(n) for n in MINORS}
         self.history = history.load()
         self.schemas = {n: history.at(self.history, n) for n in MINORS}
+        self.scheme = scheme.load()
         self.validate: dict[str, list[int]] = json.loads(
             (extract.EXTRACTS / "validate.json").read_bytes()
         )
@@ -196,6 +197,7 @@ class Builder:
             "deprecated": tags.get("deprecated", ""),
             "removed": text(removed),
             "announced": announced if not removed else "",
+            "unreadable": text(self._unreadable(kind)) if life["what"] == "object" else "",
             "replacement": best["api"] if best else "",
             "field_compatible": best["compatible"] if best else None,
             "candidates": candidates,
@@ -203,6 +205,11 @@ class Builder:
             "only_when_empty": behaviour.get("only_when_empty", ""),
             "source": "; ".join(source),
         }
+
+    def _unreadable(self, kind: str) -> int | None:
+        """The first minor whose scheme lacks the version: what is stored in it cannot be read."""
+        spans = self.scheme.get(kind)
+        return spans[-1][1] + 1 if spans and spans[-1][1] < LAST_MINOR else None
 
     def _behaviour(self, kind: str) -> dict[str, str]:
         curated: list[dict[str, str]] = json.loads((CURATED / "behaviour.json").read_bytes())

@@ -38,6 +38,8 @@ from pawl.core.errors import ConfigError, PawlError
 from pawl.core.inuse.facts import HostUse
 from pawl.core.inventory.facts import WorkloadFact
 from pawl.core.model import ApiServer, ClusterState
+from pawl.core.scan.encoded import Suspect
+from pawl.core.scan.facts import ScanFact
 from pawl.core.scan.lens import Lens
 from pawl.core.verify import replay
 from pawl.core.verify.catalog import CATALOG
@@ -364,10 +366,18 @@ class Session:
         self, lens: Lens, state: ClusterState, files: Sequence[Path] = (), days: float = 7.0
     ) -> ScanSource:
         """What `pawl scan` reads of this cluster; `state` tells where the audit logs are."""
-        from pawl.adapters.scan import LiveScan, Server
+        from pawl.adapters.etcd.members import client_url
+        from pawl.adapters.scan import LiveScan, Server, stored
         from pawl.adapters.scan.audit import of_flags
 
         config = self.config
+        flags = [f for h in state.hosts if (f := h.flags.get("kube-apiserver", ()))]
+        store = stored.of_flags(flags[0] if flags else ())
+        members = [client_url(h, config.etcd.client_port) for h in self.inventory.with_role("etcd")]
+
+        async def in_etcd(suspects: Sequence[Suspect]) -> tuple[ScanFact, ...]:
+            return await stored.read(self._gateway, members, store, suspects)
+
         control_planes = self.inventory.with_role("control-plane")
         reached = {h.name: h for h in state.hosts if h.reachable}
         client = KubeClient(
@@ -389,6 +399,7 @@ class Session:
             ],
             files=files,
             audit_days=days,
+            stored=in_etcd,
         )
 
     def inventory_source(

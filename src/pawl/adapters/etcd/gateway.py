@@ -81,6 +81,19 @@ class Range(_Message, frozen=True, kw_only=True):
     header: Header = Header()
 
 
+class Pair(_Message, frozen=True, kw_only=True):
+    key: bytes
+    value: bytes = b""
+
+
+class Values(_Message, frozen=True, kw_only=True):
+    """A page of a range; `more`: there are keys after it."""
+
+    header: Header = Header()
+    kvs: tuple[Pair, ...] = ()
+    more: bool = False
+
+
 class HashKV(_Message, frozen=True, kw_only=True):
     header: Header = Header()
     hash: int = 0
@@ -145,6 +158,11 @@ class Gateway:
         quorum behind it. Serializable reads answer even without (field knowledge, section 3)."""
         request = {"key": "cGF3bA==", "count_only": True}  # "pawl"
         return await self.call(url, "kv/range", request, Range)
+
+    async def page(self, url: str, start: bytes, end: bytes, limit: int) -> Values:
+        """Keys in [start, end) with their values, as this member has them: it asks no other."""
+        request = {"key": start, "range_end": end, "limit": limit, "serializable": True}
+        return await self.call(url, "kv/range", request, Values)
 
     async def hash_kv(self, url: str, revision: int) -> HashKV:
         """HashKV has its own path from 3.5.10 on; before, the same path gave the hash of the

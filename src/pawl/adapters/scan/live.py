@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,8 @@ from pawl.adapters.scan import audit, extensions, helm, metadata, metrics, volum
 from pawl.adapters.scan.discovery import Resource, discover, served, to_list
 from pawl.core.errors import PawlError
 from pawl.core.knowledge.rows import key
-from pawl.core.scan.facts import Counted, Missed, Note, Running
+from pawl.core.scan.encoded import Suspect, suspects
+from pawl.core.scan.facts import Counted, Missed, Note, Running, ScanFact
 from pawl.core.scan.lens import Lens
 from pawl.ports.scan import Take
 
@@ -26,6 +27,9 @@ QUIET = ("endpoints",)
 """Deprecated without a removal and mirrored in EndpointSlices: skipping them is no news."""
 
 SELF = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+
+
+InEtcd = Callable[[Sequence[Suspect]], Awaitable[tuple[ScanFact, ...]]]
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +56,7 @@ class LiveScan:
     """`lens` is the collector's. `servers` None: ask the cluster for its API servers' addresses.
 
     `logs` are the hosts' audit logs, reached over `connections` (None: hosts are not looked at),
-    `files` local ones.
+    `files` local ones. `stored` reads etcd itself (None: it is not looked at).
     """
 
     def __init__(
@@ -65,10 +69,11 @@ class LiveScan:
         logs: Sequence[audit.AuditLog] = (),
         files: Sequence[Path] = (),
         audit_days: float = 7.0,
+        stored: InEtcd | None = None,
     ) -> None:
         self._client, self._lens = client, lens
         self._servers, self._connections, self._logs = servers, connections, logs
-        self._files, self._days = files, audit_days
+        self._files, self._days, self._stored = files, audit_days, stored
 
     async def read(self, take: Take) -> None:
         running = ""
@@ -88,6 +93,7 @@ class LiveScan:
             self._metrics(take),
             self._audit(running, take),
             self._extensions(take),
+            self._encoded(resources, take),
         )
         async with asyncio.TaskGroup() as group:
             for part in parts:
@@ -95,6 +101,22 @@ class LiveScan:
 
     async def _extensions(self, take: Take) -> None:
         take(await extensions.read(self._client))
+
+    async def _encoded(self, resources: tuple[Resource, ...], take: Take) -> None:
+        judge = self._lens.judge
+        served = {(r.group, r.resource) for r in resources}
+        looked_for = suspects(judge.knowledge, judge.target, served)
+        if not looked_for:
+            return
+        if self._stored is None:
+            names = ", ".join(s.name for s in looked_for)
+            text = (
+                "etcd was not looked at (its certificates are in pawl.yaml), so not whether any of "
+                f"{names} lie there in a version that {judge.target} cannot read"
+            )
+            take([Note(text=text)])
+            return
+        take(await self._stored(looked_for))
 
     async def _volumes(self, take: Take) -> None:
         async for facts in volumes.read(self._client, self._lens.judge):

@@ -34,7 +34,9 @@ class Api(Row, frozen=True, kw_only=True):
 
     `what`: "object", "review" (created, never stored) or "subresource". `removed` is the first
     minor that does not serve it (for an API that was on by default: not by default); `announced` a
-    removal that its tags promise for a later minor. `behaviour` says what changes although the
+    removal that its tags promise for a later minor. `unreadable` is the first minor that cannot
+    read an object that lies in etcd in this version, because its scheme lacks it; "" for none of
+    the tables'. `behaviour` says what changes although the
     fields do not, and `only_when_empty` the field that must be empty for that to matter.
     """
 
@@ -50,6 +52,7 @@ class Api(Row, frozen=True, kw_only=True):
     deprecated: str = ""
     removed: str = ""
     announced: str = ""
+    unreadable: str = ""
     replacement: str = ""
     field_compatible: bool | None = None
     candidates: tuple[Candidate, ...] = ()

@@ -10,13 +10,14 @@ import msgspec
 from pawl.core.findings import Severity
 from pawl.core.lint.finding import LintFinding, NotRead, Report
 from pawl.core.lint.judge import Judge
-from pawl.core.scan import extensions, objects, releases, requests
+from pawl.core.scan import encoded, extensions, objects, releases, requests
 from pawl.core.scan.facts import (
     ApiServiceFact,
     Audited,
     Call,
     Counted,
     Definition,
+    Encoded,
     Hook,
     Judged,
     Missed,
@@ -91,6 +92,8 @@ class Collector:
                 self.keep(extensions.hook(fact, self.lens, self._now, self._certificate_days))
             case Stored():
                 self.keep(extensions.stored(fact, self.lens))
+            case Encoded():
+                self.keep(encoded.findings(fact, self.lens))
             case Judged():
                 self.keep(objects.in_full(f, self.lens) for f in fact.findings)
             case Running():

@@ -202,6 +202,17 @@ class Stored(ScanFact, frozen=True, kw_only=True):
     count: int
 
 
+class Encoded(ScanFact, frozen=True, kw_only=True):
+    """Objects that lie in etcd in a version that the target cannot read. `examples` are the ends of
+    their keys ("NAMESPACE/NAME")."""
+
+    resource: str
+    kind: str
+    api_version: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+
 class Judged(ScanFact, frozen=True, kw_only=True):
     """Objects that were read in full and judged at once (PersistentVolumes, StorageClasses)."""
 

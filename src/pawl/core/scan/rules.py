@@ -17,6 +17,7 @@ OWN_RULES = {
     "webhook-rule-gone": "A webhook names only API versions that are gone: it is never called.",
     "certificate-expiring": "A CA bundle that the API server trusts a backend by is near its end.",
     "finalizer-stuck": "An object waits for its finalizers and is never deleted.",
+    "stored-unreadable": "Objects lie in etcd in a version that the target cannot read.",
 }
 
 RULES = {**LINT_RULES, **OWN_RULES}
@@ -38,6 +39,7 @@ CODES = {
     "webhook-rule-gone": "PAWL-S014",
     "certificate-expiring": "PAWL-S015",
     "finalizer-stuck": "PAWL-S016",
+    "stored-unreadable": "PAWL-S017",
 }
 """Rule -> the code of its finding in a plan. docs/findings.md holds them all."""
 
@@ -51,6 +53,8 @@ REMEDIES = {
     "certificate-expiring": "Renew the certificate and its CA bundle.",
     "finalizer-stuck": "Bring back the controller that owns the finalizer; remove it by hand only "
     "when that controller is gone for good.",
+    "stored-unreadable": "Write every object once more before the hop, which stores it anew: "
+    "`kubectl get RESOURCE -A -o json | kubectl replace -f -`, or a StorageVersionMigration.",
 }
 
 
