@@ -38,7 +38,9 @@ rules:
   nonResourceURLs: ["/readyz*"]
 - level: Metadata
 """
-OLD_APIS = "networking.k8s.io/v1beta1=true,storage.k8s.io/v1beta1=true"
+OLD_APIS = (
+    "networking.k8s.io/v1beta1=true,storage.k8s.io/v1beta1=true,scheduling.k8s.io/v1alpha2=true"
+)
 
 
 class Rig:
@@ -48,6 +50,7 @@ class Rig:
         self.client, peer = free_port(), free_port()
         self.port = free_port()
         self.audit = directory / "audit.log"
+        self.server_pair = self.authority.issue("kube-apiserver")
         self._processes: list[subprocess.Popen[bytes]] = []
         self._peer = peer
         self.context = ssl.create_default_context(cafile=str(self.authority.ca))
@@ -58,7 +61,7 @@ class Rig:
         etcd = binaries("etcd", ETCD, d / "bin") / "etcd"
         server = binaries("kube-apiserver", KUBERNETES, d / "bin") / "kube-apiserver"
         url = f"https://127.0.0.1:{self.client}"
-        crt, key = self.authority.issue("kube-apiserver")
+        crt, key = self.server_pair
         peer = f"http://127.0.0.1:{self._peer}"
         self._spawn(
             "etcd",
@@ -72,20 +75,9 @@ class Rig:
         audit = [f"--audit-policy-file={d}/policy.yaml", f"--audit-log-path={self.audit}",
                  "--audit-log-maxsize=100"]  # fmt: skip
         for name, address in SERVERS.items():
-            flags = [
-                f"--etcd-servers={url}", f"--etcd-cafile={self.authority.ca}",
-                f"--etcd-certfile={crt}", f"--etcd-keyfile={key}", f"--secure-port={self.port}",
-                f"--bind-address={address}", f"--advertise-address=198.18.0.{len(name)}",
-                f"--tls-cert-file={crt}", f"--tls-private-key-file={key}",
-                f"--client-ca-file={self.authority.ca}", "--authorization-mode=RBAC",
-                "--service-account-issuer=https://kubernetes.default.svc",
-                f"--service-account-key-file={key}",
-                f"--service-account-signing-key-file={key}",
-                "--service-cluster-ip-range=198.18.128.0/24", f"--cert-dir={d}",
-                "--disable-admission-plugins=ServiceAccount", f"--runtime-config={OLD_APIS}",
-                *(audit if name == "cp-1" else []),
-            ]  # fmt: skip
+            flags = [*self._flags(name, address), f"--runtime-config={OLD_APIS}"]
             if name == "cp-1":
+                flags += audit
                 (d / "kube-apiserver.env").write_text(f'FLAGS="{" ".join(flags)}"\n')
             self._spawn(name, [server, *flags])
         for address in SERVERS.values():
@@ -102,6 +94,36 @@ class Rig:
         while not self.call("GET", "/api/v1/namespaces/default/serviceaccounts")["items"]:
             assert time.monotonic() < end, (d / "controller-manager.log").read_text()[-1500:]
             time.sleep(0.2)
+
+    def _flags(self, name: str, address: str) -> list[str]:
+        """What every API server of the rig is started with."""
+        crt, key = self.server_pair
+        return [
+            f"--etcd-servers=https://127.0.0.1:{self.client}",
+            f"--etcd-cafile={self.authority.ca}", f"--etcd-certfile={crt}",
+            f"--etcd-keyfile={key}", f"--secure-port={self.port}",
+            f"--bind-address={address}", f"--advertise-address=198.18.0.{len(name)}",
+            f"--tls-cert-file={crt}", f"--tls-private-key-file={key}",
+            f"--client-ca-file={self.authority.ca}", "--authorization-mode=RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
+            "--service-cluster-ip-range=198.18.128.0/24", f"--cert-dir={self.directory}",
+            "--disable-admission-plugins=ServiceAccount", "--feature-gates=GenericWorkload=true",
+        ]  # fmt: skip
+
+    @contextmanager
+    def newer(self, version: str, address: str, *flags: str) -> Iterator[None]:
+        """One more API server, of another release, on the same etcd."""
+        binary = binaries("kube-apiserver", version, self.directory / f"bin-{version}")
+        self._spawn(version, [binary / "kube-apiserver", *self._flags(version, address), *flags])
+        process = self._processes[-1]
+        try:
+            self._wait(address)
+            yield
+        finally:
+            self._processes.remove(process)
+            process.kill()
+            process.wait()
 
     def _spawn(self, name: str, argv: list[Any]) -> None:
         log = (self.directory / f"{name}.log").open("wb")

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -360,6 +361,30 @@ def test_what_extends_the_api_and_is_not_well(cluster: Rig) -> None:
         ("crd-conversion-dead", "gadgets.example.com"),
         ("apiservice-dead", "v1.dead.example.com"),
     }
+
+
+def test_what_1_37_cannot_read_in_etcd_is_found_and_its_own_server_cannot(cluster: Rig) -> None:
+    workloads = "/apis/scheduling.k8s.io/v1alpha2/namespaces/default/workloads"
+    policy = {"gang": {"minCount": 2}}
+    templates = [{"name": "workers", "schedulingPolicy": policy}]
+    gang = {"metadata": {"name": "gang"}, "spec": {"podGroupTemplates": templates}}
+    cluster.call("POST", workloads, gang)
+    code, report = scan(cluster)
+    finding = found(report)["etcd/workloads.scheduling.k8s.io"]
+    assert (code, finding["rule"], finding["grade"]) == (2, "stored-unreadable", "proven")
+    assert "as scheduling.k8s.io/v1alpha2" in finding["message"]
+    assert finding["evidence"] == ["the first of them: default/gang"]
+    assert found(scan(cluster, target="1.36")[1]).keys().isdisjoint({finding["path"]})
+
+    beta = "--runtime-config=scheduling.k8s.io/v1beta1=true"
+    with cluster.newer("1.37.0", "127.0.0.3", beta):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            cluster.call("GET", "/apis/scheduling.k8s.io/v1beta1/workloads", address="127.0.0.3")
+        said = json.loads(refused.value.read())["message"]
+    assert 'no kind "Workload" is registered for version "scheduling.k8s.io/v1alpha2"' in said
+
+    cluster.call("DELETE", f"{workloads}/gang")
+    assert "etcd/workloads.scheduling.k8s.io" not in found(scan(cluster)[1])
 
 
 def wait_a_second() -> None:
