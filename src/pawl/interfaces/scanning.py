@@ -51,7 +51,7 @@ async def scanned(
 
     `uses` is what the hosts have in use, where they were read.
 
-    Raises Refused for a target that the tables do not know. A plan takes
+    Raises ConfigError for a target that the tables do not know. A plan takes
     `core.scan.rules.plan_findings` and `plan_unread` of the report.
     """
     target = demand_known(tables, to or next_minor(state))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pawl.core.errors import Refused
+from pawl.core.errors import ConfigError
 from pawl.core.findings import Finding
 from pawl.core.inventory import assemble, compat, judge, rbac
 from pawl.core.inventory.facts import InventoryFacts
@@ -26,7 +26,7 @@ def take(
 ) -> Inventory:
     """`start` is the minor that the API servers act as, where it is not that of their binaries.
 
-    Raises Refused for a target that the tables do not cover or that lies behind.
+    Raises ConfigError for a target that the tables do not cover or that lies behind.
     """
     addons = compat.shipped() if addons is None else addons
     hops = path(start or facts.server, demand_known(knowledge, to))
@@ -66,5 +66,7 @@ def path(server: str, target: str) -> tuple[str, ...]:
         return (str(end), str(end))
     start = Minor.parse(server)
     if end < start:
-        raise Refused([f"the API servers run {start}, which is newer than the target {end}"])
+        raise ConfigError(
+            "target", [f"the API servers run {start}, which is newer than the target {end}"]
+        )
     return tuple(str(start + n) for n in range(end - start + 1))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from pawl.core.errors import Refused
+from pawl.core.errors import ConfigError
 from pawl.core.knowledge.rows import Api, Candidate, Flag, Gate, key
 from pawl.core.knowledge.store import Knowledge
 
@@ -44,19 +44,22 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def demand_known(knowledge: Knowledge, minor: str) -> str:
-    """The minor of "1.37", "v1.37" or "1.37.2". Raises Refused outside the tables."""
+    """The minor of "1.37", "v1.37" or "1.37.2". Raises ConfigError outside the tables."""
     bare = minor.strip().removeprefix("v")
     try:
         bare = ".".join(str(part) for part in key(bare))
     except ValueError:
-        raise Refused([f"{minor!r} is no Kubernetes minor such as {knowledge.newest}"]) from None
+        raise ConfigError(
+            "target", [f"{minor!r} is no Kubernetes minor such as {knowledge.newest}"]
+        ) from None
     if not knowledge.known(bare):
-        raise Refused(
+        raise ConfigError(
+            "target",
             [
                 f"nothing is known about Kubernetes {bare}: the tables cover {knowledge.oldest} "
                 f"to {knowledge.newest} (as of {knowledge.as_of}). Update pawl, or derive the "
                 "tables for it (docs/knowledge.md)."
-            ]
+            ],
         )
     return bare
 
@@ -173,7 +176,7 @@ def flags_gone(
 
 
 def coverage(knowledge: Knowledge, target: str) -> Coverage:
-    """What is known about a minor. Raises Refused when it lies outside the tables."""
+    """What is known about a minor. Raises ConfigError when it lies outside the tables."""
     minor = demand_known(knowledge, target)
     read = next(dict(s["read"]) for s in knowledge.sources if s["minor"] == minor)
     expected = {name for s in knowledge.sources for name in s["read"]}

@@ -54,6 +54,7 @@ def changelog(
     Exit codes: 0 nothing open, 2 urgent notes need a person, 3 a changelog was not read.
 
     For example:
+
         pawl changelog 1.35 1.37 --config pawl.yaml
         pawl changelog 1.35 1.37 --state status.json --manifests deploy/
         pawl changelog 1.36.3 1.37.2 -o html > notes.html

@@ -9,6 +9,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     """Print the completion script of SHELL.
 
     For example:
+
         pawl completion bash > /etc/bash_completion.d/pawl
         pawl completion zsh > ~/.zfunc/_pawl
     """

@@ -86,6 +86,7 @@ def demo(
     """Raise a lab, upgrade it one minor under load, print the report, take the lab down.
 
     For example:
+
         pawl demo
         pawl demo --keep                  # leaves the lab for you to look around
         pawl demo --node-strategy in-place --workers 2

@@ -11,13 +11,14 @@ from cyclopts import Parameter
 
 from pawl.adapters.config import draft
 from pawl.core.errors import ConfigError
+from pawl.interfaces.cli.dash import MAY_BE_DASH
 
 
 def init(
-    hosts: Path,
+    hosts: Annotated[Path, MAY_BE_DASH],
     *,
     kubeconfig: Annotated[Path | None, Parameter(name=["--kubeconfig", "-k"])] = None,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("pawl.yaml"),
+    output: Annotated[Path, MAY_BE_DASH, Parameter(name=["--output", "-o"])] = Path("pawl.yaml"),
     cluster: str = "",
     force: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:

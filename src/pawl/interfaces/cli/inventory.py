@@ -66,6 +66,7 @@ def inventory(
     Exit codes: 0, 1 warnings, 2 blockers, 3 something was not read, 4 an error.
 
     For example:
+
         pawl inventory --to 1.37
         pawl inventory --to 1.37 --kubeconfig ~/.kube/config --audit audit.log -o csv > clients.csv
         pawl inventory --to 1.37 -o html > inventory.html

@@ -38,6 +38,7 @@ def removals(
     """APIs that were removed, and what takes their place.
 
     For example:
+
         pawl knowledge removals --from 1.24 --to 1.25
         pawl knowledge removals -o json
     """
@@ -74,6 +75,7 @@ def gates(
     """Feature gates: stages and defaults per minor, locked, removed.
 
     For example:
+
         pawl knowledge gates --removed --at 1.37
         pawl knowledge gates -o json
     """
@@ -115,16 +117,20 @@ def flags(
     """Flags of the Kubernetes components and etcd: added, deprecated, removed, defaults.
 
     For example:
+
         pawl knowledge flags kubelet --removed
         pawl knowledge flags etcd -o json
     """
     from pawl.adapters.manifests.documents import knowledge
-    from pawl.core.errors import Refused
+    from pawl.core.errors import ConfigError
 
     tables = knowledge(corrections)
     components = sorted({f.component for f in tables.flags})
     if component and component not in components:
-        raise Refused([f"no flags of {component!r} are known; one of: {', '.join(components)}"])
+        raise ConfigError(
+            "pawl knowledge flags",
+            [f"no flags of {component!r} are known; one of: {', '.join(components)}"],
+        )
     rows = [
         f
         for f in tables.flags
@@ -139,6 +145,7 @@ def fields(*, output: Output = "table", corrections: Corrections = ()) -> int:
     """Fields that went away or became required while their kind stayed.
 
     Example:
+
         pawl knowledge fields -o json
     """
     from pawl.adapters.manifests.documents import knowledge
@@ -164,6 +171,7 @@ def releases(*, output: Output = "table", corrections: Corrections = ()) -> int:
     """Minors of Kubernetes and etcd: released, end of life, latest patch.
 
     Example:
+
         pawl knowledge releases
     """
     from pawl.adapters.manifests.documents import knowledge
@@ -181,6 +189,7 @@ def plugins(*, output: Output = "table") -> int:
     """Admission plugins, by minor.
 
     Example:
+
         pawl knowledge plugins
     """
     from pawl.core.knowledge.store import shipped
@@ -194,6 +203,7 @@ def configurations(*, output: Output = "table") -> int:
     """Kinds of component configuration files, by minor.
 
     Example:
+
         pawl knowledge configurations
     """
     from pawl.core.knowledge.store import shipped
@@ -207,6 +217,7 @@ def in_tree(*, output: Output = "table") -> int:
     """Volume plugins and cloud providers inside the binaries, by minor.
 
     Example:
+
         pawl knowledge in-tree
     """
     from pawl.core.knowledge.store import shipped
@@ -220,6 +231,7 @@ def demands(*, output: Output = "table", corrections: Corrections = ()) -> int:
     """What each minor asks of etcd, kernel, cgroups and container runtime.
 
     Example:
+
         pawl knowledge demands
     """
     from pawl.adapters.manifests.documents import knowledge
@@ -233,6 +245,7 @@ def disagreements(*, output: Output = "table") -> int:
     """Where two derivations differ, and which one was taken.
 
     Example:
+
         pawl knowledge disagreements
     """
     from pawl.core.knowledge.store import shipped
@@ -251,6 +264,7 @@ def coverage(
     """What is known about a minor, from where and how fresh. An unknown one is refused.
 
     Example:
+
         pawl knowledge coverage --target 1.37
     """
     from pawl.adapters.manifests.documents import knowledge

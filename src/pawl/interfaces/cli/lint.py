@@ -10,12 +10,18 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from pawl.interfaces.cli.dash import MAY_BE_DASH
+
 Output = Literal["text", "json", "sarif", "junit", "markdown"]
 WAIVERS = ".pawl-waivers.yaml"
 
 
 def lint(
-    *paths: Annotated[str, Parameter(help="Files, directories, charts, or - for standard input.")],
+    *paths: Annotated[
+        str,
+        MAY_BE_DASH,
+        Parameter(help="Files, directories, charts, or - for standard input."),
+    ],
     kube_version: Annotated[str, Parameter(help="The minor you go to, such as 1.37.")],
     output: Annotated[
         Output, Parameter(name=["--output", "-o"], help="text, json, sarif, junit or markdown.")
@@ -39,6 +45,7 @@ def lint(
     Exit codes: 0 clean, 1 warnings, 2 blockers, 3 something was not read, 4 an error.
 
     For example:
+
         pawl lint --kube-version 1.37 deploy/
         helm template my-app chart/ | pawl lint --kube-version 1.37 -
         pawl lint --kube-version 1.37 --fix deploy/

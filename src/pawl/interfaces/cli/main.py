@@ -11,8 +11,9 @@ Sub-applications are named by import path and loaded when they are asked for, so
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
-from cyclopts import App, Group
+from cyclopts import App, CycloptsError, Group
 
 from pawl import __version__
 from pawl.core.errors import ConfigError, Fenced, PawlError, Refused, Unreachable
@@ -93,11 +94,15 @@ def exit_code(error: BaseException) -> int:
             return EXIT_ERROR
 
 
-def main() -> None:
-    listing = len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command with `argv` (default: the process's own arguments), and exit."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    listing = not words or words[0] in ("--help", "-h")
     try:
         chosen = build(listing=True) if listing else app
-        result = chosen(result_action="return_value", exit_on_error=True)
+        result = chosen(words, result_action="return_value", exit_on_error=False)
+    except CycloptsError:  # it has told the mistake already
+        sys.exit(EXIT_ERROR)
     except (PawlError, KeyboardInterrupt) as error:
         if str(error):
             print(f"pawl: {error}", file=sys.stderr)

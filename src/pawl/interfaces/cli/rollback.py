@@ -32,6 +32,7 @@ async def rollback(
     Without --yes the way back is shown and kept as a plan: approve and run it as any other.
 
     For example:
+
         pawl rollback                                        # show the way back of the newest run
         pawl rollback --yes                                  # take it
         pawl rollback --to-step etcd/3.6.14/backup --yes     # undo what came after that step

@@ -115,6 +115,7 @@ async def approve(digest: str, /, *names: str, by: str = "", config: ConfigOptio
     """Approve a plan, or a point of no return in it, by the plan's digest.
 
     For example:
+
         pawl approve 4f2a91c0                         # the plan itself
         pawl approve 4f2a91c0 etcd-last-member        # a point of no return in it
         pawl approve plan.json plan control-plane-finish --by "ana, change 1234"
@@ -164,6 +165,7 @@ async def run(
     Ctrl-C stops at the next safe point and says how to go on; a second one stops at once.
 
     For example:
+
         pawl run                      # go on with what is unfinished, or the approved plan
         pawl run 4f2a91c0             # a plan by digest
         pawl run plan.json --no-wait  # stop with exit code 1 where an approval is missing
@@ -296,6 +298,7 @@ async def pause(run: str = "", /, *, why: str = "", config: ConfigOption = None)
     """Pause a run at its next safe point. What runs is finished; nothing new begins.
 
     For example:
+
         pawl pause
         pawl pause 20261124-002530-4f2a91 --why "incident in payments"
 
@@ -326,6 +329,7 @@ async def resume(
     """Lift a pause (or a failure that was mended) and go on, with a full budget of attempts.
 
     For example:
+
         pawl resume
         pawl resume 20261124-002530-4f2a91
 
@@ -351,6 +355,7 @@ async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None)
     It does not undo what has landed; `pawl rollback` does that, as far as an exit is open.
 
     For example:
+
         pawl abort --why "wrong window"
 
     Parameters
@@ -389,6 +394,7 @@ async def runs(
     """List runs, newest first, and how they stand.
 
     For example:
+
         pawl runs
         pawl runs -o json
 

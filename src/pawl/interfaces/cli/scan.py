@@ -59,6 +59,7 @@ def scan(
     Exit codes: 0 clean, 1 warnings, 2 blockers, 3 something was not read, 4 an error.
 
     For example:
+
         pawl scan --to 1.37
         pawl scan --to 1.37 --kubeconfig ~/.kube/config -o markdown
         pawl scan --to 1.37 --kubeconfig admin.conf --audit-log audit.log --audit-log old.log.gz

@@ -44,6 +44,7 @@ def versions(
     running minor is out of support.
 
     For example:
+
         pawl versions --current 1.35.3
         pawl versions --state status.json -o ics > kubernetes.ics
         pawl versions --current 1.35 --refresh

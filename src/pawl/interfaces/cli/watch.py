@@ -53,6 +53,7 @@ def watch(
     Exit codes: 0, and with --once 1 warnings, 2 blockers, 3 something was not read or not told.
 
     For example:
+
         pawl watch
         pawl watch --once --to 1.37
         pawl watch --once --dry-run

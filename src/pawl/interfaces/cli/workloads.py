@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import anyio
 from cyclopts import Parameter
 
+from pawl.interfaces.cli.dash import MAY_BE_DASH
+
 Output = Literal["table", "json", "dot", "html"]
 EXIT_FINDINGS, EXIT_REFUSED, EXIT_INCOMPLETE = 1, 2, 3
 
@@ -17,7 +19,7 @@ def workloads(
     *,
     config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
     output: Annotated[Output, Parameter(name=["--output", "-o"])] = "table",
-    from_: Annotated[tuple[str, ...], Parameter(name="--from", negative=())] = (),
+    from_: Annotated[tuple[str, ...], MAY_BE_DASH, Parameter(name="--from", negative=())] = (),
     to: str = "",
     node: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     surge: Annotated[str, Parameter(help="")] = "",

@@ -1,0 +1,62 @@
+"""The command as a shell starts it: what its exit codes and its "-" mean."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pawl.interfaces.cli.main import main
+
+OLD = "apiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: c}\n"
+HOSTS = "cp-1,198.18.0.1,control-plane+etcd\nw-1,198.18.0.2,worker\n"
+KUBECONFIG = """\
+current-context: c
+contexts: [{name: c, context: {cluster: c, user: c}}]
+clusters: [{name: c, cluster: {server: "https://198.18.0.9:6443"}}]
+users: [{name: c, user: {}}]
+"""
+
+
+def pawl(*argv: str, given: str = "", at: Path | None = None) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "pawl", *argv],
+        input=given, capture_output=True, text=True, check=False, cwd=at,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_dash_is_standard_input_and_output(tmp_path: Path) -> None:
+    code, out, _ = pawl("lint", "--kube-version", "1.37", "-", given=OLD)
+    assert code == 2
+    assert out.startswith("-:1: blocker: CronJob c")
+    (tmp_path / "k").write_text(KUBECONFIG)
+    code, out, err = pawl("init", "-", "-o", "-", "-k", "k", given=HOSTS, at=tmp_path)
+    assert (code, err) == (0, "")
+    assert "name: cp-1" in out
+    code, out, _ = pawl("workloads", "--from", "-", "-o", "json", given=OLD.replace("beta1", ""))
+    assert code in (0, 1)
+    assert out.startswith("{")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["lint", "."], "--kube-version"),
+        (["lint", "--kube-version", "1.37", "--fiks", "."], "no option --fiks"),
+        (["lint", "--kube-version", "1.99", "."], "nothing is known about Kubernetes 1.99"),
+        (["lint", "--kube-version", "soon", "."], "no Kubernetes minor"),
+        (["lint", "--kube-version", "1.37", "."  , "-o", "xml"], "xml"),
+        (["nonsense"], "nonsense"),
+    ],
+)  # fmt: skip
+def test_a_mistake_on_the_command_line_is_no_finding(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """2 means blockers to a pipeline, and 1 warnings: a mistake is 4."""
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 4
+    assert said in " ".join(capsys.readouterr().err.split())
