@@ -172,6 +172,24 @@ def test_what_cannot_be_read_is_incomplete_and_never_clean() -> None:
         assert report(linter, ()).exit_code == 3
 
 
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_nothing_on_standard_input_is_what_a_failed_program_leaves(text: str) -> None:
+    linter = Linter(Judge(shipped(), "1.37"))
+    linter.standard_input(text.encode())
+    assert "may have failed" in linter.not_read[0].why
+
+
+def test_a_template_that_yaml_would_take_for_a_mapping_is_not_read() -> None:
+    linter = linted('{{- include "common.deployment" . }}\n')
+    assert "is a template" in linter.not_read[0].why
+    assert "is a template" in linted("{{ .Values.whole }}\n").not_read[0].why
+
+
+def test_what_holds_no_manifest_needs_no_sense() -> None:
+    assert not linted('{\n  // a comment\n  "compilerOptions": {}\n}\n').not_read
+    assert linted('{\n  // a comment\n  "apiVersion": "v1"\n').not_read
+
+
 def test_a_chart_without_helm_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: c\n")
     linter = Linter(Judge(shipped(), "1.37"), helm="no-such-helm")

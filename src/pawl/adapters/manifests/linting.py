@@ -24,6 +24,7 @@ SUFFIXES = (".yaml", ".yml", ".json")
 SKIPPED = (".git", "node_modules", ".terraform", "__pycache__", ".venv", "vendor")
 HELM_SECONDS = 60.0
 _TEMPLATE = re.compile(rb"\{\{")
+_IS_TEMPLATE = "is a template: lint what it renders to (helm template … | pawl lint -)"
 
 
 class Linter:
@@ -71,6 +72,14 @@ class Linter:
                     self._directory(path)
             elif entry.name.endswith(SUFFIXES):
                 self.file(path)
+
+    def standard_input(self, data: bytes) -> None:
+        """What another program wrote into the pipe. Nothing at all is no clean answer: it is what a
+        failed `helm template` writes."""
+        if data.strip():
+            self.data(data, "-")
+        else:
+            self._unread("-", "nothing came: the program that writes into the pipe may have failed")
 
     def file(self, path: str) -> None:
         try:
@@ -130,7 +139,7 @@ class Linter:
         except Unparsable as error:
             why = f"is not YAML: {error}"
             if _TEMPLATE.search(chunk.text):
-                why = "is a template: lint what it renders to (helm template … | pawl lint -)"
+                why = _IS_TEMPLATE
             self._unread(path, why, first + error.line - 1)
 
     def _json(self, data: bytes, path: str) -> None:
@@ -147,11 +156,15 @@ class Linter:
         except Unparsable:
             del self.findings[before[0] :]
             self.documents, self.objects = before[1:]
+        if data.lstrip().startswith(b"{{"):  # which YAML would take for a mapping of a mapping
+            self._unread(path, _IS_TEMPLATE, 1)
+            return
         try:  # flow-style YAML
             nodes = [node for chunk in split(data) for node in from_yaml(chunk.text)]
         except Unparsable:
-            self._unread(path, str(first), first.line)
-            return
+            if b"apiVersion" in data or _TEMPLATE.search(data):
+                self._unread(path, str(first), first.line)
+            return  # without the word it is no manifest (a tsconfig.json with its comments)
         for node in nodes:
             self.documents += 1
             self.objects += bool(node.text("kind"))

@@ -77,7 +77,7 @@ def lint(
     )
     for path in paths:
         if path == "-":
-            linter.data(sys.stdin.buffer.read(), "-")
+            linter.standard_input(sys.stdin.buffer.read())
         else:
             linter.path(os.path.normpath(path))
     findings, notes = waive.apply(
