@@ -8,13 +8,13 @@ import pytest
 
 from pawl.core.changelog.item import Acknowledgement, Checklist, Item
 from pawl.core.changelog.judge import Facts, Use, findings, judge, judged
-from pawl.core.changelog.parse import between
+from pawl.core.changelog.parse import between, lacking
 from pawl.core.changelog.render import markdown, page
 from pawl.core.errors import ConfigError
 from pawl.core.findings import Severity
 from pawl.core.knowledge.store import shipped
 from pawl.core.model import ClusterState, Host, Node
-from pawl.core.version import Version
+from pawl.core.version import Minor, Version
 from pawl.interfaces.cli.changelog import changelog as command
 
 NOTES = """\
@@ -110,6 +110,41 @@ def test_exact_versions_bound_it() -> None:
     assert not between([NOTES], Version.parse("1.37.1"), Version.parse("1.37.9"))
     only = between([NOTES], Version.parse("1.37.0"), Version.parse("1.37.1"))
     assert [(i.version, i.prs) for i in only] == [("1.37.1", (10,))]
+
+
+@pytest.mark.parametrize(
+    ("since", "to", "what"),
+    [
+        ("1.36.9999", "1.37.9999", ""),
+        ("1.36.9999", "1.37.1", ""),
+        ("1.36.9999", "1.37.2", "v1.37.2"),
+        ("1.37.0", "1.37.9999", ""),
+        ("1.37.1", "1.37.3", "v1.37.3"),
+    ],
+)
+def test_a_file_that_is_older_than_a_release_is_not_its_notes(
+    since: str, to: str, what: str
+) -> None:
+    bounds = Version.parse(since), Version.parse(to)
+    assert lacking(NOTES, *bounds, Minor(1, 37)) == what
+    only_a_candidate = NOTES.replace("# v1.37.0\n", "# v1.37.0-rc.1\n")
+    if bounds[0].minor < 37:
+        assert lacking(only_a_candidate, *bounds, Minor(1, 37)) == "v1.37.0"
+
+
+def test_an_old_file_is_not_read_and_the_shipped_urgent_notes_stand_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = NOTES.replace("# v1.37.0\n", "# v1.37.0-rc.1\n").replace(
+        "# v1.37.1\n", "# v1.37.0-rc.2\n"
+    )
+    (tmp_path / "CHANGELOG-1.37.md").write_text(old)
+    (tmp_path / "CHANGELOG-1.36.md").write_text("# v1.36.0\n")
+    acks = tmp_path / "acks.json"
+    assert command("1.36", "1.37", source=str(tmp_path), acks=acks) == 2
+    said = capsys.readouterr().out
+    assert "holds no notes of v1.37.0" in said
+    assert "138572-57d9d1" in said
 
 
 def test_evidence_names_the_host_the_flag_the_gate_and_the_object() -> None:

@@ -14,7 +14,10 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from pawl.core.changelog.item import Category, Item, identity
-from pawl.core.version import Version
+from pawl.core.version import Minor, Version
+
+NEWEST_PATCH = 9999
+"""Stands for the newest patch of a minor, whichever that is."""
 
 _VERSION = re.compile(
     r"^# (?:Kubernetes )?v(\d+\.\d+\.\d+(?:-[\w.]+)?)(?: Release Notes)?\s*$", re.M
@@ -85,6 +88,17 @@ def between(texts: Iterable[str], since: Version, to: Version) -> tuple[Item, ..
     return tuple(
         sorted(found.values(), key=lambda i: (Version.parse(i.version), order[i.category]))
     )
+
+
+def lacking(text: str, since: Version, to: Version, minor: Minor) -> str:
+    """The release on the way whose notes this file of `minor` should hold and does not ("v1.37.0"),
+    "" for none: a file that is older than the release says nothing of it. Of a target that is only
+    a minor (`NEWEST_PATCH`) any patch will do."""
+    there = {version for version, _ in releases(text) if not version.pre}
+    wanted = [Version(minor.major, minor.minor, 0)]
+    if minor == to.minor_line and to.patch != NEWEST_PATCH:
+        wanted.append(to)
+    return next((f"v{w}" for w in wanted if since < w and w not in there), "")
 
 
 def _same(a: Item, b: Item) -> bool:

@@ -27,7 +27,7 @@ def markdown(checklist: Checklist) -> str:
         "",
     ]
     for name in checklist.unread:
-        out.append(f"**Not read:** {name}")
+        out += [f"**Not read:** {name}", ""]
     for verdict, title in _ORDER:
         chosen = [j for j in checklist.judged if j.verdict == verdict]
         if chosen:

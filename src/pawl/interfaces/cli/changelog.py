@@ -67,7 +67,7 @@ def changelog(
     from pawl.core.changelog import render
     from pawl.core.changelog.item import Checklist
     from pawl.core.changelog.judge import judged
-    from pawl.core.changelog.parse import between
+    from pawl.core.changelog.parse import between, lacking
     from pawl.core.changelog.shipped import urgent
     from pawl.core.errors import ConfigError, Unreachable
     from pawl.core.knowledge.store import shipped
@@ -77,19 +77,28 @@ def changelog(
     first, last = _bounds(since, to)
     texts, read, unread, missing = [], [], [], set()
     for number in range(first.minor, last.minor + 1):
+        minor = Minor(first.major, number)
         try:
-            text, where = changelogs.read(f"{first.major}.{number}", source, refresh=refresh)
+            text, where = changelogs.read(str(minor), source, refresh=refresh)
         except Unreachable as error:
             # The notes of the minor one is on matter only for its later patches.
             if number > first.minor or since.count(".") == 2:
                 unread.append(str(error))
-                missing.add(Minor(first.major, number))
+                missing.add(minor)
             continue
+        if release := lacking(text, first, last, minor):
+            unread.append(
+                f"{where} holds no notes of {release}: it is older (--refresh reads it anew)"
+            )
+            missing.add(minor)
         texts.append(text)
         read.append(where)
     items = between(texts, first, last)
+    have = {i.id for i in items}
     items += tuple(  # the urgent notes of what could not be read are shipped
-        i for i in urgent(shipped(), first, last).items if minor_of(i.version) in missing
+        i
+        for i in urgent(shipped(), first, last).items
+        if minor_of(i.version) in missing and i.id not in have
     )
     where_acks = _acks_file(acks, config)
     known = acknowledgements.load(where_acks)
@@ -119,13 +128,14 @@ def changelog(
 
 def _bounds(since: str, to: str) -> tuple[Version, Version]:
     """A minor stands for its newest patch. Raises ConfigError."""
+    from pawl.core.changelog.parse import NEWEST_PATCH
     from pawl.core.errors import ConfigError
     from pawl.core.version import Minor, Version
 
     def version(text: str) -> Version:
         if text.lstrip("v").count(".") == 1:
             minor = Minor.parse(text)
-            return Version(minor.major, minor.minor, 9999)
+            return Version(minor.major, minor.minor, NEWEST_PATCH)
         return Version.parse(text)
 
     try:
