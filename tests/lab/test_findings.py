@@ -23,12 +23,24 @@ from pawl.lab.cluster import Lab
 
 TO = ("--to", "1.37.0", "--etcd", "3.6.14")
 CIDRS = "/apis/networking.k8s.io/v1beta1/servicecidrs"
+WORKLOADS = "/apis/scheduling.k8s.io/v1alpha2/namespaces/default/workloads"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 OLD = {
     "apiVersion": "networking.k8s.io/v1beta1",
     "kind": "ServiceCIDR",
     "metadata": {"name": "extra"},
     "spec": {"cidrs": ["198.18.250.0/24"]},
+}
+GANG = {
+    "apiVersion": "scheduling.k8s.io/v1alpha2",
+    "kind": "Workload",
+    "metadata": {"name": "gang"},
+    "spec": {
+        "podGroupTemplates": [
+            {"name": "workers", "schedulingPolicy": {"gang": {"minCount": 2}}},
+        ]
+    },
 }
 HOOK = {
     "apiVersion": "admissionregistration.k8s.io/v1",
@@ -53,6 +65,23 @@ HOOK = {
         }
     ],
 }
+
+
+def addon(version: str) -> dict[str, Any]:
+    """external-dns as far as an inventory sees it: no pod of it needs to run."""
+    labels = {"app": "external-dns"}
+    image = f"registry.k8s.io/external-dns/external-dns:v{version}"
+    return {
+        "metadata": {"name": "external-dns"},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "external-dns", "image": image}]},
+            },
+        },
+    }
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +179,11 @@ def test_a_clean_cluster_is_planned_and_nothing_blocks(lab: Lab, pawl: Pawl) -> 
 def test_what_the_hop_breaks_is_found_before_the_first_step(
     lab: Lab, pawl: Pawl, api: httpx.Client, tmp_path: Path
 ) -> None:
-    # A removed gate on an API server, which also serves an API that goes away.
-    with_flag(lab, "cp-1", "kube-apiserver", "--feature-gates=SidecarContainers=true")
-    with_flag(lab, "cp-1", "kube-apiserver", "--runtime-config=networking.k8s.io/v1beta1=true")
+    # A removed gate on an API server, which also serves APIs that go away.
+    gates = "--feature-gates=SidecarContainers=true,GenericWorkload=true"
+    served = "--runtime-config=networking.k8s.io/v1beta1=true,scheduling.k8s.io/v1alpha2=true"
+    with_flag(lab, "cp-1", "kube-apiserver", gates)
+    with_flag(lab, "cp-1", "kube-apiserver", served)
     on(lab, "cp-1", "systemctl restart kube-apiserver")
     # A removed flag on a kubelet.
     with_flag(lab, "worker-1", "kubelet", "--containerd=/run/containerd/containerd.sock")
@@ -165,6 +196,10 @@ def test_what_the_hop_breaks_is_found_before_the_first_step(
     )
     assert answer.status_code in (200, 201), answer.text
     api.get(CIDRS, headers={"User-Agent": "velero-server/v1.9"}).raise_for_status()
+    # An object that lies in etcd in a version that the target cannot read.
+    api.post(WORKLOADS, json=GANG).raise_for_status()
+    # An add-on whose own project says that it does not work at the target.
+    api.post(DEPLOYMENTS, json=addon("0.9.0")).raise_for_status()
     # A webhook that fails closed, and whose backend no pod stands behind.
     api.post(HOOKS, json=HOOK).raise_for_status()
 
@@ -183,6 +218,8 @@ def test_what_the_hop_breaks_is_found_before_the_first_step(
     assert told("PAWL-U006", "networking.k8s.io/v1beta1"), whole
     assert told("PAWL-S001", "ServiceCIDR", "extra", "ci applied it"), whole
     assert told("PAWL-S001", "velero-server/v1.9"), whole
+    assert told("PAWL-S017", "etcd/workloads.scheduling.k8s.io", "default/gang"), whole
+    assert told("PAWL-A001", "external-dns", "Move it to 0.10 before the hop"), whole
     assert told("PAWL-W004", "gate"), whole
     # Nothing was begun, and every reason says what to do.
     assert pawl.json("runs") == []
@@ -190,6 +227,8 @@ def test_what_the_hop_breaks_is_found_before_the_first_step(
     # A person mends what can be mended ...
     api.delete(f"{HOOKS}/gate").raise_for_status()
     api.delete(f"{CIDRS.replace('v1beta1', 'v1')}/extra").raise_for_status()
+    api.delete(f"{WORKLOADS}/gang").raise_for_status()
+    api.put(f"{DEPLOYMENTS}/external-dns", json=addon("0.20.0")).raise_for_status()
     without_flags(lab, "cp-1", "kube-apiserver")
     without_flags(lab, "worker-1", "kubelet")
     ready(api)
@@ -209,3 +248,4 @@ def test_what_the_hop_breaks_is_found_before_the_first_step(
     waived = [f for f in plan["findings"] if f["waived"]]
     assert {(f["code"], f["severity"]) for f in waived} == {("PAWL-S001", "blocker")}
     assert [w["owner"] for w in plan["waivers"]] == ["ada"]
+    assert [f for f in plan["findings"] if f["code"].startswith("PAWL-A")] == []

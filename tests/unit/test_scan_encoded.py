@@ -7,6 +7,7 @@ import json
 import pytest
 
 from pawl.adapters.scan.stored import NotSeen, api_version, of_flags
+from pawl.core.knowledge.answer import stored
 from pawl.core.knowledge.rows import key
 from pawl.core.knowledge.store import shipped
 from pawl.core.lint.judge import Judge
@@ -46,6 +47,13 @@ def test_no_version_is_unreadable_while_it_is_served() -> None:
         assert row.what == "object"
         assert row.removed, row.name
         assert key(row.removed) <= key(row.unreadable), row.name
+
+
+def test_the_table_of_stored_versions_is_the_answer_of_a_command() -> None:
+    rows = stored(shipped(), "1.34")
+    assert {(r.kind, r.unreadable) for r in rows} >= {("ServiceCIDR", "1.34"), ("CronJob", "1.21")}
+    assert all(key(r.unreadable) <= key("1.34") for r in rows)
+    assert all(r.source and r.resource for r in stored(shipped()))
 
 
 def protobuf(version: str, kind: str) -> bytes:

@@ -31,6 +31,19 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of `pawl knowledge stored`: an object that lies in etcd in this version cannot be read
+    from minor `unreadable` on."""
+
+    group: str
+    version: str
+    kind: str
+    resource: str
+    removed: str
+    unreadable: str
+    source: str
+
+
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about one minor, from where, and how fresh."""
 
@@ -87,6 +100,25 @@ def removals(
     ]
     found.sort(key=lambda r: (key(r.removed), r.group, r.version, r.kind))
     return tuple(as_removal(row, to or knowledge.newest) for row in found)
+
+
+def stored(knowledge: Knowledge, to: str = "") -> tuple[Unreadable, ...]:
+    """Versions that no API server of `to` (default: the newest minor) can read out of etcd."""
+    ceiling = key(to or knowledge.newest)
+    found = [r for r in knowledge.apis if r.unreadable and key(r.unreadable) <= ceiling]
+    found.sort(key=lambda r: (key(r.unreadable), r.group, r.version, r.kind))
+    return tuple(
+        Unreadable(
+            group=r.group,
+            version=r.version,
+            kind=r.kind,
+            resource=r.resource,
+            removed=r.removed,
+            unreadable=r.unreadable,
+            source=f"absent from the API server's scheme v{r.unreadable}.0",
+        )
+        for r in found
+    )
 
 
 def as_removal(row: Api, target: str) -> Removal:

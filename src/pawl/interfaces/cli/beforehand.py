@@ -21,7 +21,7 @@ from pawl.core.changelog.judge import judged
 from pawl.core.changelog.shipped import urgent
 from pawl.core.checks import FlagComplaint
 from pawl.core.checks.in_use import CONTROL_PLANE, NODE
-from pawl.core.errors import Unreachable
+from pawl.core.errors import PawlError, Unreachable
 from pawl.core.findings import Finding
 from pawl.core.inuse.blame import blame
 from pawl.core.knowledge.store import Knowledge
@@ -133,7 +133,7 @@ class Look:
         addons = table(self.session.config.findings.addons)
         try:
             facts = await self.session.inventory_source(clients=False).read()
-        except Unreachable as error:
+        except PawlError as error:
             return (), (Unread(source="the API", why=str(error)),)
         span = skew.api_range(state)
         start = min(span[0], minor) if span else minor

@@ -65,6 +65,29 @@ def removals(
 
 
 @app.command
+def stored(
+    *,
+    to: Annotated[str, Parameter(help="Only what this minor cannot read.")] = "",
+    output: Output = "table",
+    corrections: Corrections = (),
+) -> int:
+    """Versions in which an object may lie in etcd that a minor cannot read any more.
+
+    Example:
+
+        pawl knowledge stored --to 1.37
+    """
+    from pawl.adapters.manifests.documents import knowledge
+    from pawl.core.knowledge import answer
+
+    tables = knowledge(corrections)
+    to = answer.demand_known(tables, to) if to else ""
+    columns = ("group", "version", "kind", "removed", "unreadable")
+    emit(answer.stored(tables, to), columns, output)
+    return 0
+
+
+@app.command
 def gates(
     *,
     removed: Annotated[bool, Parameter(help="Only gates that are gone.")] = False,
