@@ -21,10 +21,11 @@ func drain() time.Duration {
 	return 5 * time.Second
 }
 
-// serve runs handler on :8080 with /healthz (alive), /readyz (not leaving) and /metrics, and ends
-// gracefully.
+// serve runs handler on :8080 with /healthz (alive), /readyz (not leaving), /echo (a websocket) and
+// /metrics, and ends gracefully.
 func serve(handler http.Handler) {
 	var leaving atomic.Bool
+	left := make(chan struct{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -36,6 +37,7 @@ func serve(handler http.Handler) {
 	})
 	mux.HandleFunc("/metrics", tellMetrics)
 	mux.Handle("/fault", &fault)
+	mux.Handle("/echo", echo(left))
 	handler = measured(handler)
 	mux.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if leaving.Load() {
@@ -51,6 +53,7 @@ func serve(handler http.Handler) {
 		signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 		<-stop
 		leaving.Store(true)
+		close(left)
 		time.Sleep(drain())
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 		defer cancel()
