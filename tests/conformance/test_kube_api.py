@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,10 +21,13 @@ from support_pki import Authority
 
 from pawl.adapters.kube import ApiKube, ApiLease, KubeClient, KubeReader
 from pawl.adapters.kube.apiserver import read_api_server
+from pawl.adapters.kube.leeway import ApiLeeway
 from pawl.adapters.kube.objects import Anything
 from pawl.core.config import HostConfig
 from pawl.core.errors import ConfigError, Fenced, Refused, Unreachable
 from pawl.core.model import Taint
+from pawl.ports.kube import Pod
+from pawl.ports.watch import Blind, Change, Gone, Put
 
 pytestmark = pytest.mark.anyio
 
@@ -247,6 +252,99 @@ async def test_eviction_by_uid_and_the_budget_that_says_no(client: KubeClient, n
     await client.send("DELETE", f"{path}/web", None, Anything)
     assert (await kube.evict(found)).ok
     assert (await kube.evict(found)).ok
+
+
+async def test_a_watch_sees_a_pod_come_and_go(client: KubeClient, node: str) -> None:
+    kube = ApiKube(client)
+    seen: list[Change] = []
+
+    async def until(kind: type, name: str) -> Pod:
+        async with asyncio.timeout(10):
+            while True:
+                for c in seen:
+                    item = getattr(c, "item", None)
+                    if type(c) is kind and isinstance(item, Pod) and item.name == name:
+                        return item
+                await asyncio.sleep(0.02)
+
+    watch = asyncio.create_task(kube.watch(seen.append))
+    try:
+        async with asyncio.timeout(10):
+            while {c.what for c in seen} < {"pods", "nodes", "budgets", "volumes"}:
+                await asyncio.sleep(0.02)
+        await pod(client, "seen-1")
+        made = await until(Put, "seen-1")
+        assert (made.node, made.ready) == (node, False)
+        await kube.delete(made)
+        assert (await until(Gone, "seen-1")).uid == made.uid
+        await kube.delete(made)  # gone already
+        await kube.cordon(node, "pawl:r1")
+        async with asyncio.timeout(10):
+            while not any(isinstance(c, Put) and c.what == "nodes" for c in seen):
+                await asyncio.sleep(0.02)
+        assert not [c for c in seen if isinstance(c, Blind)]
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+async def test_what_is_lent_is_marked_and_given_back(client: KubeClient) -> None:
+    """No controller runs here: what the API keeps is what counts."""
+    leeway = ApiLeeway(client, FixedClock())
+    labels = {"app": "lent"}
+    deployment = {
+        "metadata": {"name": "lent"},
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "c", "image": "none"}]},
+            },
+        },
+    }
+    sets = "/apis/apps/v1/namespaces/default/deployments"
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    await client.send("POST", sets, deployment, Anything)
+    budget = {"metadata": {"name": "lent"}, "spec": {"selector": {"matchLabels": labels}}}
+    await client.send("POST", budgets, budget, Anything)
+    before = [await client.get(f"{p}/lent", dict[str, Any]) for p in (sets, budgets)]
+    assert await leeway.lent() == ()
+    for _ in range(2):
+        await leeway.scale("default", "Deployment/lent", "pawl:r-1")
+        await leeway.allow_unhealthy("default", "lent", "pawl:r-1")
+    now = await client.get(f"{sets}/lent", dict[str, Any])
+    assert now["spec"]["replicas"] == 4
+    assert not now["metadata"].get("annotations")
+    now = await client.get(f"{budgets}/lent", dict[str, Any])
+    assert now["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    lent = await leeway.lent()
+    assert {(x.what, x.name, x.was) for x in lent} == {
+        ("scale", "default/Deployment/lent", "3"),
+        ("always-allow", "default/PodDisruptionBudget/lent", ""),
+    }
+    for x in lent * 2:
+        await leeway.give_back(x)
+    assert await leeway.lent() == ()
+    after = [await client.get(f"{p}/lent", dict[str, Any]) for p in (sets, budgets)]
+    for old, new in zip(before, after, strict=True):
+        assert new["spec"] == old["spec"]
+        assert new["metadata"].get("labels") == old["metadata"].get("labels")
+
+
+async def test_what_somebody_else_has_changed_since_stays_his(client: KubeClient) -> None:
+    leeway = ApiLeeway(client, FixedClock())
+    path = "/apis/apps/v1/namespaces/default/deployments/lent"
+    await leeway.scale("default", "Deployment/lent", "pawl:r-1")
+    (lent,) = await leeway.lent()
+    assert (lent.what, lent.was, lent.to) == ("scale", "3", "pawl:r-1")
+    await client.send("PATCH", path, {"spec": {"replicas": 7}}, Anything, patch=True)
+    await leeway.give_back(lent)
+    now = await client.get(path, dict[str, Any])
+    assert now["spec"]["replicas"] == 7
+    assert await leeway.lent() == ()
+    await client.send("DELETE", path, None, Anything)
+    await leeway.give_back(lent)  # gone: nothing to give back
 
 
 def hook(name: str, resource: str, group: str = "", **more: object) -> dict[str, object]:

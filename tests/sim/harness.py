@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from pawl.core.beforehand import Beforehand
 from pawl.core.events import Approved, Paused, Resumed, RunEnded
+from pawl.core.foreseen import foresee
 from pawl.core.plan import Plan, Target
 from pawl.core.planner import plan as make_plan
 from pawl.engine.effects import Effect, EffectHook
@@ -13,6 +15,7 @@ from pawl.engine.record import Narrator
 from pawl.engine.runner import Runner, Stop
 from pawl.testing.cluster import SimCluster, SimSession
 from pawl.testing.virtual import run_virtual
+from pawl.testing.workloads import workload_facts
 
 T = TypeVar("T")
 UP = Target(kubernetes="1.37.0", etcd="3.6.14")
@@ -54,6 +57,14 @@ def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
 def planned(cluster: SimCluster, target: Target = UP) -> Plan:
     return make_plan(cluster.state(), target, cluster.config)
+
+
+def nodes_planned(cluster: SimCluster, target: Target) -> Plan:
+    """As `pawl plan` does it, which looks at the workloads too."""
+    state, world = cluster.state(), cluster.world
+    patience = cluster.config.policy.timeouts.eviction
+    moves = foresee(workload_facts(world), state, target, patience=patience)
+    return make_plan(state, target, cluster.config, beforehand=Beforehand(moves=moves))
 
 
 async def drive(

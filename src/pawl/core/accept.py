@@ -18,8 +18,16 @@ from pawl.core.errors import ConfigError
 from pawl.core.findings import Finding, Severity
 
 GUARDS = ("PAWL-E", "PAWL-C", "PAWL-H", "PAWL-N", "PAWL-W")
-WAIVABLE_GUARDS = ("PAWL-C010",)
-"""What a binary says of flags is knowledge, not a guard: the binary may be another build."""
+WAIVABLE_GUARDS = (
+    "PAWL-C010",
+    "PAWL-W105",
+    "PAWL-W106",
+    "PAWL-W109",
+    "PAWL-W110",
+    "PAWL-W111",
+)
+"""What a binary says of flags is knowledge, not a guard: the binary may be another build. What is
+lost with a pod is its owner's to decide, and that is how he says it."""
 UNUSED, EXPIRED = "PAWL-K004", "PAWL-K005"
 
 

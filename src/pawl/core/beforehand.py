@@ -13,6 +13,7 @@ import msgspec
 
 from pawl.core.changelog.item import Judged
 from pawl.core.findings import Finding
+from pawl.core.foreseen import Foreseen
 from pawl.core.inuse.facts import HostUse
 from pawl.core.model import Unread
 
@@ -39,6 +40,8 @@ class Beforehand(msgspec.Struct, frozen=True, kw_only=True):
     scan_unread: tuple[Unread, ...] = ()
     inventory: tuple[Finding, ...] = ()
     inventory_unread: tuple[Unread, ...] = ()
+    moves: Foreseen | None = None
+    """What emptying the nodes will ask for."""
     asked: tuple[str, ...] = ()
     not_asked: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

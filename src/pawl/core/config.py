@@ -170,6 +170,9 @@ class LimitConfig(_Section, frozen=True, kw_only=True):
     API server is upgraded with an announced outage instead."""
     max_unavailable: Annotated[int, Meta(ge=1)] = 1
     surge: Annotated[int, Meta(ge=1)] = 1
+    quarantine: Annotated[int, Meta(ge=0)] = 0
+    """Nodes that may stay behind, closed and old, because they could not be emptied: each is
+    reported, and the rest goes on. One more than that pauses the run."""
 
 
 class GateConfig(_Section, frozen=True, kw_only=True):

@@ -120,6 +120,7 @@ def finished(plan: Plan, view: RunView, state: ClusterState) -> frozenset[str]:
         answer = landed.satisfied(step.action, state)
         told = view.step(step.id).done
         later = dependents[step.id]
+        behind = getattr(step.action, "node", "") in view.quarantined
         superseded = (
             isinstance(step.action, _PASSING) and bool(later) and all(d in done for d in later)
         )
@@ -130,7 +131,7 @@ def finished(plan: Plan, view: RunView, state: ClusterState) -> frozenset[str]:
             stands = answer is not False or passing or drift.still_there(step.action, state)
         else:
             stands = answer is True and not view.step(step.id).running
-        if superseded or stands:
+        if superseded or stands or behind:
             done.add(step.id)
     return frozenset(done)
 
@@ -148,7 +149,7 @@ def decide(
     done = finished(plan, view, state)
     left = [s for s in plan.steps if s.id not in done]
     if not left:
-        return Done(why=f"All {len(plan.steps)} steps are done.")
+        return Done(why=f"All {len(plan.steps)} steps are done.{_left_behind(view)}")
     if view.paused:
         return Halt(why=f"Paused by {view.paused_by}: {view.paused} Go on with: pawl resume.")
     strayed = drift.strayed(plan, left, view, state)
@@ -176,6 +177,13 @@ def decide(
     if waits:
         return waits[0]
     return Wait(why=f"{halts[0].why} First {running[0].id} ends.", step=running[0].id)
+
+
+def _left_behind(view: RunView) -> str:
+    if not view.quarantined:
+        return ""
+    told = " ".join(f"{node}: {why}" for node, why in sorted(view.quarantined.items()))
+    return f" {len(view.quarantined)} nodes stay behind, closed and old. {told}"
 
 
 def _may_start(

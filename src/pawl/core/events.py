@@ -86,6 +86,14 @@ class RunEnded(Event, frozen=True, kw_only=True, tag="run-ended"):
     why: str = ""
 
 
+class Quarantined(Event, frozen=True, kw_only=True, tag="quarantined"):
+    """A node that cannot be emptied stays as it is, closed, and the rest goes on."""
+
+    step: str
+    node: str
+    why: str
+
+
 class Evidence(Event, frozen=True, kw_only=True, tag="evidence"):
     """A named observation kept for the report (JSON text: before/after inventory, HashKV …)."""
 
@@ -123,6 +131,7 @@ AnyEvent = (
     | Aborted
     | RunEnded
     | Evidence
+    | Quarantined
     | GatesWatched
     | GatesJudged
 )

@@ -29,6 +29,15 @@ RELEASED_BY = "pawl.dev/released-by"
 RELEASED_FROM = "pawl.dev/released-from"
 """Annotations beside it: whose release it is, and the ReplicaSet's "Kind/name"."""
 
+LEEWAY = "pawl.dev/leeway"
+"""Label on what is loosened for the time of a move: a Deployment or StatefulSet with one replica
+more ("scale") or in a restart that pawl has begun ("restart"), a budget that lets sick pods go
+("always-allow"), and the pod that is to go when the replica is taken back ("victim")."""
+LEEWAY_BY = "pawl.dev/leeway-by"
+LEEWAY_WAS = "pawl.dev/leeway-was"
+"""Labels beside it: the run whose it is, and what stood there before."""
+VICTIM = "victim"
+
 _GENERATION = re.compile(r"-v\d{3,}$")
 
 

@@ -16,9 +16,10 @@ from pawl.core.actions import AnyAction
 from pawl.core.beforehand import LeftOut
 from pawl.core.changelog.item import Judged
 from pawl.core.findings import Finding
+from pawl.core.loosening import Loosening
 
 Phase = Literal["preflight", "etcd", "control-plane", "nodes", "add-ons", "landed"]
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +96,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[Judged, ...] = ()
     asked: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    loosens: tuple[Loosening, ...] = ()
+    """All that is loosened while workloads move; nothing else is."""
     steps: tuple[Step, ...] = ()
     digest: str = ""
 

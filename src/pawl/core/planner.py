@@ -60,6 +60,7 @@ def plan(
         complaints=tuple(complaints),
         beforehand=beforehand,
         knowledge=knowledge or shipped(),
+        moves=beforehand.moves if beforehand else None,
     )
     findings, used = accept.apply(checks.run(facts), tuple(waivers), accept.day_of(state.taken_at))
     blockers = [f for f in findings if f.refuses]
@@ -82,6 +83,7 @@ def plan(
         notes=tuple(j for j in beforehand.notes if j.item.category in URGENT) if beforehand else (),
         asked=beforehand.asked if beforehand else (),
         left_out=beforehand.left_out if beforehand else (),
+        loosens=beforehand.moves.loosens if beforehand and beforehand.moves else (),
         steps=_with_preflight(draft.steps),
     ).sealed()
 

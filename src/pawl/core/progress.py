@@ -23,6 +23,7 @@ from pawl.core.events import (
     GatesJudged,
     GatesWatched,
     Paused,
+    Quarantined,
     Resumed,
     RunEnded,
     RunStarted,
@@ -110,6 +111,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     waiting_since: float | None = None
     """Since when the run has been waiting without a step being done or begun in between."""
     unfinished: tuple[Effect, ...] = ()
+    quarantined: dict[str, str] = {}
+    """Nodes that stay closed and old because they could not be emptied, and why."""
     gates: GatesView | None = None
     """None while nobody looks at measurements."""
 
@@ -254,6 +257,8 @@ def apply(view: RunView, event: AnyEvent) -> RunView:
                 waived=seen.waived and event.verdict != "pass",
             )
             return replace(view, gates=seen)
+        case Quarantined():
+            return replace(view, quarantined={**view.quarantined, event.node: event.why})
         case Evidence():
             return view
         case _:

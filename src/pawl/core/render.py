@@ -13,6 +13,7 @@ from pawl.core.actions import PointOfNoReturn, StageBinaries
 from pawl.core.findings import Finding
 from pawl.core.knowledge.rows import key
 from pawl.core.plan import Phase, Plan, Step
+from pawl.core.workloads.obstacles import RESOLUTIONS
 
 PHASES: dict[Phase, str] = {
     "preflight": "Preflight",
@@ -21,6 +22,13 @@ PHASES: dict[Phase, str] = {
     "nodes": "Nodes",
     "add-ons": "kube-proxy and add-ons",
     "landed": "Landed",
+}
+
+
+LOOSENED = {
+    "scale": RESOLUTIONS["scale"],
+    "restart": "its own rolling update, once",
+    "always-allow": RESOLUTIONS["always-allow"],
 }
 
 
@@ -153,6 +161,9 @@ def text(plan: Plan) -> str:
     lines = summary(plan)
     if plan.findings:
         lines += ["", "Findings", *(f"  {line}" for line in findings(plan.findings))]
+    if plan.loosens:
+        lines += ["", "Loosened while pods move, and given back"]
+        lines += [f"  {x.workload}: {LOOSENED[x.what]}" for x in plan.loosens]
     if plan.notes:
         lines += ["", "Urgent release notes", *(f"  {line}" for line in notes(plan))]
     if plan.asked:

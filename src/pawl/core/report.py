@@ -14,12 +14,14 @@ from typing import Literal
 import msgspec
 
 from pawl.core import actions
+from pawl.core.emptied import Emptied, emptied, sentence
 from pawl.core.events import (
     AnyEvent,
     Approved,
     EffectDone,
     EffectIntended,
     Evidence,
+    Quarantined,
     RunEnded,
     RunStarted,
     StepDone,
@@ -145,6 +147,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     gates: Judgement | None = None
     """The last failure that stopped the run, else the last look; None where nobody looked."""
     packs: tuple[PackOutcome, ...] = ()
+    emptied: tuple[Emptied, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -171,6 +174,7 @@ def build(plan: Plan, events: Sequence[AnyEvent], measured: Measured | None) -> 
     before = _state(events, "before", inventory_notes)
     after = _state(events, "after", inventory_notes)
     ledger = _ledger(events)
+    moves = emptied(events)
     figures = figures_of(measured, ledger_open=sum(r.given_back is None for r in ledger))
     return Report(
         cluster=plan.cluster,
@@ -195,7 +199,16 @@ def build(plan: Plan, events: Sequence[AnyEvent], measured: Measured | None) -> 
         effects=sum(isinstance(e, EffectDone) for e in events),
         inventory=compare(before, after),
         measured=measured,
-        notes=tuple(inventory_notes),
+        notes=(
+            *inventory_notes,
+            *(
+                f"Node {e.node} stays behind, closed and old: {e.why}"
+                for e in events
+                if isinstance(e, Quarantined)
+            ),
+            *filter(None, [sentence(moves)]),
+        ),
+        emptied=moves,
         gates=_gates(events),
         packs=_packs(events),
     )
@@ -417,6 +430,9 @@ RETURNS: dict[str, tuple[str, ...]] = {
     "taint": ("untaint", "delete-node"),
     "stop": ("start", "replace-machine", "remove-machine"),
     "enable-downgrade": ("cancel-downgrade",),
+    "scale": ("give-back-scale",),
+    "restart": ("give-back-restart",),
+    "always-allow": ("give-back-always-allow",),
 }
 """Which effect gives back what another one changed. An object that is deleted by the plan itself
 (a replaced node) takes its cordon with it."""

@@ -118,6 +118,24 @@ def sections(r: Report) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]
                 [(x.check, x.phase, x.verdict, x.why) for x in r.packs],
             )
         )
+    if r.emptied:
+        found.append(
+            (
+                "Nodes emptied",
+                ("node", "pods", "took", "at the least", "efficiency", "bound by"),
+                [
+                    (
+                        x.node,
+                        str(x.moved),
+                        duration(x.seconds),
+                        duration(x.least),
+                        f"{x.efficiency:.0%}",
+                        x.term,
+                    )
+                    for x in r.emptied
+                ],
+            )
+        )
     found += [
         (
             "Approvals",

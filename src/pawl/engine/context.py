@@ -15,10 +15,11 @@ import msgspec
 
 from pawl.core.config import LayoutConfig, PolicyConfig, TimeoutConfig
 from pawl.core.errors import StepFailed
-from pawl.core.events import Evidence, Paused
+from pawl.core.events import Evidence, Paused, Quarantined
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Step
 from pawl.engine.effects import Effects
+from pawl.engine.moving import Moving
 from pawl.engine.record import Record
 from pawl.engine.tools import Tools
 from pawl.ports.observer import EVERYTHING, Part
@@ -52,6 +53,7 @@ class Context:
         record: Record,
         state: ClusterState,
         stopping: Callable[[], str],
+        moving: Moving,
         gates: Callable[[float], str] = lambda since: "",
     ) -> None:
         self.step = step
@@ -61,6 +63,7 @@ class Context:
         self._effects = effects
         self._record = record
         self._stopping = stopping
+        self.moving = moving
         self.gates = gates
         """Why the gates hold what was watched since then, "" when they do not."""
 
@@ -109,6 +112,19 @@ class Context:
     def pause(self, why: str, by: str) -> None:
         """Ask the run to pause; whoever is at a safe point leaves there."""
         self._record.append(Paused(why=why, by=by, **self._record.stamp()))
+
+    @property
+    def quarantined(self) -> set[str]:
+        """Nodes of this run that stay behind."""
+        return set(self._record.view().quarantined)
+
+    def quarantine(self, node: str, why: str) -> bool:
+        """Leave the node behind, closed; False when the policy allows no more of them."""
+        if len(self.quarantined | {node}) > self.policy.limits.quarantine:
+            return False
+        stamp = self._record.stamp()
+        self._record.append(Quarantined(step=self.step.id, node=node, why=why, **stamp))
+        return True
 
     def waiting(self, why: str) -> None:
         self._record.waiting(self.step.id, why)

@@ -23,7 +23,7 @@ from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Step
 from pawl.core.progress import RunView
 from pawl.engine.context import Context
-from pawl.engine.executors import api_server, component, drain, nodes, perform
+from pawl.engine.executors import api_server, component, drain, loosen, nodes, perform
 
 _COMPONENTS = {
     SwapEtcdMember: "etcd",
@@ -52,6 +52,7 @@ async def everything(ctx: Context, plan: Plan, view: RunView) -> str:
                 await ctx.tools.kube.untaint(node.name, marks.CLOSED.key)
             told.append(f"Re-opened {node.name}.")
     told += await drain.take_back(ctx)
+    told += await loosen.take_back_leeway(ctx, all_of_it=True)
     for host in _drained_by_us(ctx, plan, state):
         await api_server.enter_balancer(ctx, host)
         told.append(f"{host} serves behind the balancer again.")

@@ -36,7 +36,7 @@ from pawl.core.errors import (
     Unclassifiable,
     Unreachable,
 )
-from pawl.core.events import RunEnded, RunStarted, StepDone, StepStarted
+from pawl.core.events import Paused, RunEnded, RunStarted, StepDone, StepStarted
 from pawl.core.events import StepFailed as StepFailedEvent
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Step
@@ -48,6 +48,7 @@ from pawl.engine.effects import EffectHook, Effects, NoHook
 from pawl.engine.executors import perform
 from pawl.engine.gatekeeping import Watch, with_addresses
 from pawl.engine.guard import Guard
+from pawl.engine.moving import Moving
 from pawl.engine.record import Narrator, Record, view_of
 from pawl.engine.silencing import Silencer
 from pawl.engine.tools import Tools
@@ -123,6 +124,7 @@ class Runner:
         self._touched: set[str] = set()
         self._state: ClusterState | None = None
         self._watch: Watch | None = None
+        self._moving: Moving | None = None
 
     async def run(self) -> RunEnded:
         """Raises `Refused` if another pawl holds the cluster, `Fenced` if one took it over."""
@@ -152,6 +154,14 @@ class Runner:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._guard.keep)
                 self._watch_over(group)
+                self._moving = Moving(
+                    self.plan,
+                    self._tools.kube,
+                    group,
+                    busy=self._at_work,
+                    pause=self._pause,
+                    now=anyio.current_time,
+                )
                 ended = await self._loop(group, state)
                 group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
@@ -182,6 +192,11 @@ class Runner:
                 lambda why: self._record.narrator.passing("", why),
             )
             group.start_soon(silencer.keep)
+
+    def _pause(self, why: str) -> None:
+        """An invariant is broken: nothing more is begun. Said once, until somebody resumes."""
+        if not self._record.view().paused:
+            self._record.append(Paused(why=why, by="pawl", **self._record.stamp()))
 
     def _last_state(self) -> ClusterState:
         assert self._state is not None  # the loop begins with a reading
@@ -374,7 +389,9 @@ class Runner:
                 raise Unclassifiable(f"it would break an invariant: {' '.join(sorted(broken))}")
 
     def _context(self, step: Step, state: ClusterState) -> Context:
+        assert self._moving is not None  # made before the first step
         return Context(
+            moving=self._moving,
             step=step,
             plan=self.plan,
             tools=self._tools,

@@ -18,6 +18,7 @@ from pawl.ports.etcd import Etcd
 from pawl.ports.hosts import Hosts
 from pawl.ports.journal import Journal
 from pawl.ports.kube import Kube, Lease
+from pawl.ports.leeway import Leeway
 from pawl.ports.machines import Machines
 from pawl.ports.observer import Observer
 from pawl.ports.workloads import WorkloadReader
@@ -43,6 +44,8 @@ class Tools(Protocol):
     def etcd(self) -> Etcd: ...
     @property
     def kube(self) -> Kube: ...
+    @property
+    def leeway(self) -> Leeway: ...
     @property
     def workloads(self) -> WorkloadReader: ...
     @property

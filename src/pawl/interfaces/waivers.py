@@ -10,6 +10,7 @@ from pawl.core.checks import CODES
 from pawl.core.inventory import judge
 from pawl.core.lint import waive
 from pawl.core.scan.rules import CODES as SCAN_CODES
+from pawl.core.workloads.obstacles import CODES as OBSTACLES
 
 DEFAULT = ".pawl-waivers.yaml"
 
@@ -31,7 +32,8 @@ def load(path: Path) -> Accepted:
     from pawl.adapters.manifests.documents import read
 
     data = read(path)
-    codes = {*CODES, *SCAN_CODES.values(), *judge.CODES}
+    moves = {f"PAWL-{code}" for code in OBSTACLES}
+    codes = {*CODES, *SCAN_CODES.values(), *judge.CODES, *moves}
     return Accepted(accept.decode(data, str(path), codes), waive.decode(data, str(path)))
 
 

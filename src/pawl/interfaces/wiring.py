@@ -22,6 +22,7 @@ from pawl.adapters.etcd.port import GatewayEtcd
 from pawl.adapters.hosts import Connections, HostReader, Inventory, SshHosts
 from pawl.adapters.kube import ApiKube, ApiLease, KubeClient, KubeReader
 from pawl.adapters.kube.apiserver import own_url
+from pawl.adapters.kube.leeway import ApiLeeway
 from pawl.adapters.kube.objects import VersionInfo
 from pawl.adapters.observer import LiveObserver
 from pawl.adapters.observer.live import api_urls
@@ -58,6 +59,7 @@ from pawl.ports.inuse import InUse, Oracle
 from pawl.ports.inventory import InventorySource
 from pawl.ports.journal import Journal
 from pawl.ports.kube import Kube, Lease
+from pawl.ports.leeway import Leeway
 from pawl.ports.lock import LocalLock
 from pawl.ports.machines import Machines
 from pawl.ports.metrics import Metrics
@@ -228,6 +230,10 @@ class Session:
     @cached_property
     def kube(self) -> Kube:
         return ApiKube(self._kube_client)
+
+    @cached_property
+    def leeway(self) -> Leeway:
+        return ApiLeeway(self._kube_client, self.clock)
 
     @cached_property
     def lease(self) -> Lease:

@@ -5,11 +5,15 @@ Eviction goes by the Eviction API alone; a 429 is the budget speaking and means 
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from pawl.core.model import Taint
+
+if TYPE_CHECKING:
+    from pawl.ports.watch import Change
 
 
 class Pod(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,11 +36,14 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     released: str = ""
     template: str = ""
+    victim: bool = False
+    """It is the one that its ReplicaSet ends first when there is one too many."""
+    finalizers: tuple[str, ...] = ()
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """How many pods a ReplicaSet or StatefulSet has Ready, and how many it wants. One that is gone
-    wants none. `pending` names a pod of it that has no node, and why."""
+    """How many pods a Deployment, ReplicaSet or StatefulSet has Ready, and how many it wants. One
+    that is gone wants none. `pending` names a pod of it that has no node, and why."""
 
     ready: int
     wanted: int
@@ -49,15 +56,24 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 class Evicted(msgspec.Struct, frozen=True, kw_only=True):
     """`ok`: accepted, or already gone. Otherwise `why` is the API's sentence, `retry` whether
-    waiting can help (429, webhook or server error) and `budget` the PDB that said no."""
+    waiting can help (429, webhook or server error) and `budget` the PDB that said no. `busy`: the
+    server itself asks for less. `overlapping`: two budgets select the pod, which is never evicted.
+    """
 
     ok: bool
     why: str = ""
     retry: bool = True
     budget: str = ""
+    busy: bool = False
+    overlapping: bool = False
 
 
 class Kube(Protocol):
+    async def watch(self, tell: Callable[[Change], None]) -> None:
+        """Tell of every pod, node, budget and volume attachment, and of each change, until
+        cancelled. It goes on by itself after whatever interrupts it, and says so."""
+        ...
+
     async def pods_on(self, node: str) -> tuple[Pod, ...]: ...
 
     async def cordon(self, node: str, owner: str) -> bool:
@@ -76,6 +92,15 @@ class Kube(Protocol):
         """Evict by UID precondition, so a new pod of the same name is never hit."""
         ...
 
+    async def delete(self, pod: Pod) -> None:
+        """Past the Eviction API, which refuses a pod of two budgets whatever they allow; by UID.
+        Whoever calls this has asked the budgets himself."""
+        ...
+
+    async def allowances(self, pod: Pod) -> dict[str, int]:
+        """Name -> disruptions allowed now, for each budget that selects the pod."""
+        ...
+
     async def release(self, pod: Pod, owner: str) -> bool:
         """Take the pod out of its ReplicaSet, which makes another at once, and mark whose release
         it is. It goes on serving. False if the pod has gone meanwhile."""
@@ -91,6 +116,11 @@ class Kube(Protocol):
 
     async def standing(self, namespace: str, owner: str) -> Standing:
         """Of "Kind/name", counted over its own pods as they are now."""
+        ...
+
+    async def loads(self, namespace: str) -> dict[str, float]:
+        """Pod -> CPU that it uses, as a share of its limit. Empty where nobody measures
+        (metrics.k8s.io is not served); pods without a limit are left out."""
         ...
 
     async def delete_node(self, node: str) -> None: ...

@@ -26,6 +26,8 @@ from pawl.ports.lock import LockNote
 from pawl.testing import ports
 from pawl.testing.etcd import Member
 from pawl.testing.journal import MemoryJournal
+from pawl.testing.kube import SimKube
+from pawl.testing.leeway import SimLeeway
 from pawl.testing.machine import SimHost
 from pawl.testing.pods import Deployment, SimNode
 from pawl.testing.virtual import EPOCH
@@ -66,7 +68,8 @@ class SimSession:
         self.observer = ports.SimObserver(self.operator)
         self.hosts = ports.SimHosts(self.operator)
         self.etcd = ports.SimEtcdPort(self.operator)
-        self.kube = ports.SimKube(self.operator)
+        self.kube = SimKube(self.operator)
+        self.leeway = SimLeeway(self.operator)
         self.workloads = ports.SimWorkloads(self.operator)
         self.lease = ports.SimLease(self.operator)
         self.balancer = ports.SimBalancer(self.operator) if world.has_balancer else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pawl.core import marks
 from pawl.core.model import Taint, Unread
+from pawl.ports.kube import Evicted
 
 if TYPE_CHECKING:
     from pawl.testing.machine import SimHost
@@ -45,12 +46,17 @@ class SimPod:
     ends_at: float | None = None
     priority: int = 0
     released: bool = False
+    victim: bool = False
+    revision: int = 0
 
 
 @dataclass
 class Deployment:
     """`minimum` is its PodDisruptionBudget's minAvailable; None for none. `after` names the
-    Deployment of its namespace that it depends on. `surges`: its strategy allows one pod more."""
+    Deployment of its namespace that it depends on. `surges`: its strategy allows one pod more
+    (else Recreate); `stiff`: a rolling update with maxSurge 0.
+    `by_hash`: a Service selects by the template hash, so that no pod can be released. `budgets`:
+    how many of that kind select its pods. `most`: what its autoscaler goes up to, 0 for none."""
 
     namespace: str
     name: str
@@ -58,6 +64,14 @@ class Deployment:
     minimum: int | None = None
     after: str = ""
     surges: bool = True
+    stiff: bool = False
+    by_hash: bool = False
+    budgets: int = 1
+    most: int = 0
+    always_allow: bool = False
+    revision: int = 0
+    lent: dict[str, str] = field(default_factory=dict)
+    """What pawl has loosened, and what stood there before."""
 
     @property
     def owner(self) -> str:
@@ -76,6 +90,11 @@ class SimPods:
     """The fewest Ready pods that each Deployment ever had, by its name."""
     names: dict[str, str] = field(default_factory=dict)
     """The name of every pod that ever was, by its UID."""
+    start_seconds: float = POD_START
+    loads: dict[str, float] = field(default_factory=dict)
+    """CPU of pods (by name) as a share of their limit."""
+    busy: int = 0
+    """So many evictions more are answered with "too many requests"."""
     full: bool = False
     """No node has room for one pod more."""
     unread: tuple[Unread, ...] = ()
@@ -123,12 +142,36 @@ class SimPods:
             have = [p for p in self.of(deployment) if p.ends_at is None and not p.released]
             for _ in range(deployment.replicas - len(have)):
                 self._make(deployment)
+            self._roll(deployment)
             if self.world.changes:
                 ready = self.serving(deployment)
                 self.lowest[deployment.name] = min(self.lowest.get(deployment.name, ready), ready)
-            for surplus in have[deployment.replicas :]:
+            if any(p.revision < deployment.revision for p in have):
+                continue
+            for surplus in self._surplus(deployment, have):
                 surplus.ends_at = now
                 del self.pods[surplus.uid]
+
+    def _surplus(self, deployment: Deployment, have: list[SimPod]) -> list[SimPod]:
+        """What a ReplicaSet ends first: pods that are not Ready, then by deletion cost, then the
+        youngest."""
+        now = self.world.now
+        order = sorted(have, key=lambda p: (p.ready_at <= now, not p.victim, -p.ready_at))
+        return order[: max(0, len(have) - deployment.replicas)]
+
+    def _roll(self, deployment: Deployment) -> None:
+        """A rolling update with maxSurge 1 and maxUnavailable 0: one new pod at a time, and an old
+        one ends when it is Ready."""
+        own = [p for p in self.of(deployment) if p.ends_at is None and not p.released]
+        old = [p for p in own if p.revision < deployment.revision]
+        new = [p for p in own if p.revision == deployment.revision]
+        if not old:
+            return
+        if len(own) > deployment.replicas:
+            if all(p.ready_at <= self.world.now for p in new):
+                self.end(old[0].uid)
+        elif all(p.ready_at <= self.world.now for p in new):
+            self._make(deployment)
 
     def of(self, deployment: Deployment) -> list[SimPod]:
         return [
@@ -154,9 +197,10 @@ class SimPods:
             uid=f"uid-{number}",
             node=node,
             owner=deployment.owner,
-            ready_at=self.world.now + POD_START,
+            ready_at=self.world.now + self.start_seconds,
+            revision=deployment.revision,
         )
-        self.world.later(POD_START, lambda: None)
+        self.world.later(self.start_seconds, lambda: None)
 
     def serving(self, deployment: Deployment) -> int:
         now = self.world.now
@@ -165,37 +209,64 @@ class SimPods:
             for p in self.of(deployment)
         )
 
-    def evict(self, uid: str) -> tuple[bool, str, str]:
-        """(accepted, why not, budget that says no)."""
+    def evict(self, uid: str) -> Evicted:
+        """As the Eviction API answers."""
         pod = self.pods.get(uid)
         if pod is None or pod.ends_at is not None:
-            return True, "", ""
+            return Evicted(ok=True)
+        if self.busy > 0:
+            self.busy -= 1
+            return Evicted(ok=False, why="too many requests, please try again later.", busy=True)
         if self.webhook_denials.get(pod.name, 0) > 0:
             self.webhook_denials[pod.name] -= 1
-            return False, "admission webhook said no.", ""
-        deployment = next(
+            return Evicted(ok=False, why="admission webhook said no.")
+        d = self._of_pod(pod)
+        if d is not None and d.minimum is not None:
+            if d.budgets > 1:
+                said = "This pod has more than one PodDisruptionBudget, which is not supported."
+                return Evicted(ok=False, why=said, retry=False, overlapping=True)
+            healthy = pod.ready_at <= self.world.now
+            spares = self.serving(d) >= d.minimum
+            if (healthy or not (d.always_allow or spares)) and self.allowed(d) < 1:
+                return Evicted(
+                    ok=False,
+                    # The words of the API server's cause, which are what a person gets to see.
+                    why=f"The disruption budget {d.name}-budget needs {d.minimum} healthy pods and "
+                    f"has {self.serving(d)} currently",
+                    budget=f"{d.name}-budget",
+                )
+        self.end(uid)
+        return Evicted(ok=True)
+
+    def end(self, uid: str) -> bool:
+        """Ask a pod to end; False if it was asked already."""
+        pod = self.pods.get(uid)
+        if pod is None or pod.ends_at is not None:
+            return False
+        pod.ends_at = self.world.now + POD_END if pod.name not in self.frozen else float("inf")
+        self.world.later(POD_END, lambda: None)
+        return True
+
+    def _of_pod(self, pod: SimPod) -> Deployment | None:
+        return next(
             (d for d in self.deployments if d.owner == pod.owner and d.namespace == pod.namespace),
             None,
         )
-        if deployment is not None and deployment.minimum is not None:
-            counts = pod.ready_at <= self.world.now
-            if counts and self.serving(deployment) - 1 < deployment.minimum:
-                budget = f"{deployment.name}-budget"
-                return (
-                    False,
-                    # The words of the API server's cause, which are what a person gets to see.
-                    f"The disruption budget {budget} needs {deployment.minimum} healthy pods and "
-                    f"has {self.serving(deployment)} currently",
-                    budget,
-                )
-        pod.ends_at = self.world.now + POD_END if pod.name not in self.frozen else float("inf")
-        self.world.later(POD_END, lambda: None)
-        return True, "", ""
+
+    def allowed(self, d: Deployment) -> int:
+        return max(0, self.serving(d) - (d.minimum or 0))
+
+    def allowances(self, uid: str) -> dict[str, int]:
+        pod = self.pods.get(uid)
+        d = self._of_pod(pod) if pod else None
+        if d is None or d.minimum is None:
+            return {}
+        return {f"{d.name}-budget-{i}": self.allowed(d) for i in range(d.budgets)}
 
     def standing(self, namespace: str, owner: str) -> tuple[int, int]:
         """Ready pods that are its own, and how many it wants."""
         for d in self.deployments:
-            if d.namespace == namespace and d.owner == owner:
+            if d.namespace == namespace and owner in (d.owner, f"Deployment/{d.name}"):
                 own = [p for p in self.of(d) if p.ends_at is None and not p.released]
                 ready = sum(p.ready_at <= self.world.now and p.node in self.nodes for p in own)
                 return ready, d.replicas

@@ -13,18 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pawl.core.errors import ArtifactError, Fenced, Refused, StepFailed, Temporary, Unreachable
-from pawl.core.model import BalancerMember, ClusterState, Machine, Taint
+from pawl.core.model import BalancerMember, ClusterState, Machine
 from pawl.core.version import Minor, Version
 from pawl.core.workloads.facts import Workloads
 from pawl.ports.artifacts import Artifact, ArtifactFile, Report, silent
 from pawl.ports.etcd import Hash, Snapshot
 from pawl.ports.hosts import StagedFile
-from pawl.ports.kube import Evicted, LeaseHeld, Pod, Standing
+from pawl.ports.kube import LeaseHeld
 from pawl.ports.machines import Image
 from pawl.ports.observer import EVERYTHING, Part
 from pawl.testing.machine import BOOT_SECONDS, SimHost
 from pawl.testing.observe import snapshot
-from pawl.testing.pods import TEMPLATE, SimPod
 from pawl.testing.virtual import VirtualClock
 from pawl.testing.workloads import workload_facts
 from pawl.testing.world import Entry, World
@@ -253,115 +252,6 @@ class SimEtcdPort:
             case _:
                 raise StepFailed(f"etcd knows no downgrade {verb}.")
         return "ok"
-
-
-class SimKube:
-    def __init__(self, operator: Operator) -> None:
-        self._operator = operator
-
-    async def _api(self) -> World:
-        world = await self._operator.turn(API)
-        world.api()
-        return world
-
-    async def pods_on(self, node: str) -> tuple[Pod, ...]:
-        world = await self._api()
-        world.settle()
-        return tuple(_pod(p, world) for p in world.pods.pods.values() if p.node == node)
-
-    async def release(self, pod: Pod, owner: str) -> bool:
-        world = await self._api()
-        found = world.pods.pods.get(pod.uid)
-        if found is None or found.ends_at is not None:
-            return False
-        if not found.released:
-            found.released = True
-            world.changed("release", pod.uid)
-        world.settle()
-        return True
-
-    async def take_back(self, pod: Pod) -> None:
-        world = await self._api()
-        found = world.pods.pods.get(pod.uid)
-        if found is not None and found.released:
-            found.released = False
-            world.changed("take-back", pod.uid)
-        world.settle()
-
-    async def released(self) -> tuple[Pod, ...]:
-        world = await self._api()
-        return tuple(_pod(p, world) for p in world.pods.pods.values() if p.released)
-
-    async def standing(self, namespace: str, owner: str) -> Standing:
-        world = await self._api()
-        ready, wanted = world.pods.standing(namespace, owner)
-        return Standing(ready=ready, wanted=wanted)
-
-    async def cordon(self, node: str, owner: str) -> bool:
-        world = await self._api()
-        found = world.nodes[node]
-        if found.unschedulable:
-            return found.cordoned_by == owner
-        found.unschedulable, found.cordoned_by = True, owner
-        world.changed("cordon", node)
-        return True
-
-    async def uncordon(self, node: str, owner: str) -> None:
-        world = await self._api()
-        found = world.nodes.get(node)
-        if found is not None and found.cordoned_by == owner:
-            found.unschedulable, found.cordoned_by = False, ""
-            world.changed("uncordon", node)
-
-    async def taint(self, node: str, taint: Taint) -> None:
-        world = await self._api()
-        found = world.nodes[node]
-        if taint not in found.taints:
-            found.taints.append(taint)
-            world.changed("taint", f"{node}/{taint.key}")
-
-    async def untaint(self, node: str, key: str) -> None:
-        world = await self._api()
-        found = world.nodes[node]
-        if any(t.key == key for t in found.taints):
-            found.taints = [t for t in found.taints if t.key != key]
-            world.changed("untaint", f"{node}/{key}")
-
-    async def evict(self, pod: Pod) -> Evicted:
-        world = await self._api()
-        target = f"{pod.namespace}/{pod.name}"
-        world.trigger("before", "evict", target)
-        before = world.pods.pods.get(pod.uid)
-        fresh = before is not None and before.ends_at is None
-        ok, why, budget = world.pods.evict(pod.uid)
-        if ok and fresh:
-            world.changed("evict", pod.uid)
-        return Evicted(ok=ok, why=why, budget=budget)
-
-    async def delete_node(self, node: str) -> None:
-        world = await self._api()
-        if world.nodes.pop(node, None) is not None:
-            world.changed("delete-node", node)
-
-    async def volumes_attached(self, node: str) -> int:
-        world = await self._api()
-        found = world.nodes.get(node)
-        return found.volumes if found else 0
-
-
-def _pod(p: SimPod, world: World) -> Pod:
-    return Pod(
-        namespace=p.namespace,
-        name=p.name,
-        uid=p.uid,
-        node=p.node,
-        owner="" if p.released else p.owner,
-        ready=p.ready_at <= world.now,
-        terminating=p.ends_at is not None,
-        priority=p.priority,
-        released=p.owner if p.released else "",
-        template=TEMPLATE if p.owner.startswith("ReplicaSet/") else "",
-    )
 
 
 class SimWorkloads:

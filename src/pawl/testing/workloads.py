@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from pawl.core.model import Taint
 from pawl.core.workloads.facts import (
     HOSTNAME,
+    Autoscaler,
     Budget,
     Controller,
     Node,
     Pod,
     Selector,
+    Service,
     Shape,
     Workloads,
 )
@@ -37,6 +39,7 @@ def workload_facts(world: World) -> Workloads:
             annotations={DEPENDS_ON: d.after} if d.after else {},
             pod_labels={"app": d.name},
             strategy="RollingUpdate" if d.surges else "Recreate",
+            max_surge="0" if d.stiff else "",
             shape=shape,
         )
         for d in pods.deployments
@@ -82,11 +85,32 @@ def workload_facts(world: World) -> Workloads:
         budgets=tuple(
             Budget(
                 namespace=d.namespace,
-                name=f"{d.name}-budget",
+                name=f"{d.name}-budget" + (f"-{i}" if i else ""),
                 selector=Selector(labels=(("app", d.name),)),
                 min_available=str(d.minimum),
+                always_allow=d.always_allow,
             )
             for d in pods.deployments
             if d.minimum is not None
+            for i in range(d.budgets)
+        ),
+        services=tuple(
+            Service(
+                namespace=d.namespace,
+                name=f"{d.name}-canary",
+                selector=(("app", d.name), (HASH, TEMPLATE)),
+            )
+            for d in pods.deployments
+            if d.by_hash
+        ),
+        autoscalers=tuple(
+            Autoscaler(
+                namespace=d.namespace,
+                name=d.name,
+                target=f"{d.namespace}/Deployment/{d.name}",
+                maximum=d.most,
+            )
+            for d in pods.deployments
+            if d.most
         ),
     )

@@ -98,11 +98,19 @@ class KubeClient:
         response = await self._send("GET", f"{base}{path}", None, None, {})
         return response.status_code, response.text
 
-    async def lines(self, path: str, base: str) -> AsyncGenerator[str, None]:
-        """The body line by line; stop reading and the connection is dropped, not the body read."""
+    async def lines(
+        self,
+        path: str,
+        base: str,
+        params: Mapping[str, str] | None = None,
+        silence: float | None = None,
+    ) -> AsyncGenerator[str, None]:
+        """The body line by line; stop reading and the connection is dropped, not the body read.
+        `silence`: seconds without a line that end it, where that is not the client's timeout."""
         url = f"{base}{path}"
+        timeout = httpx2.Timeout(self.timeout, read=silence or self.timeout)
         try:
-            async with self._client.stream("GET", url) as response:
+            async with self._client.stream("GET", url, params=params, timeout=timeout) as response:
                 if response.status_code != 200:
                     await response.aread()
                     self._refuse(path, response)
@@ -111,16 +119,36 @@ class KubeClient:
         except (httpx2.HTTPError, OSError) as error:
             raise self._unreachable(url, error) from error
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the API may answer, in the order in which it is asked."""
+        return (self._endpoint, *self._servers())
+
     async def every(
         self, path: str, item: type[T], params: Mapping[str, str] | None = None
     ) -> list[T]:
         """All objects of a list."""
         return [o async for page in self.pages(path, item, params) for o in page]
 
+    async def listed(self, path: str, item: type[T]) -> tuple[list[T], str]:
+        """All objects of a list, and the version at which a watch goes on from it."""
+        found: list[T] = []
+        version = ""
+        async for page in self._pages(path, item, None):
+            found += page.items
+            version = page.metadata.resource_version
+        return found, version
+
     async def pages(
         self, path: str, item: type[T], params: Mapping[str, str] | None = None
     ) -> AsyncIterator[tuple[T, ...]]:
         """`PAGE` objects at a time, each page decoded at once: no whole list is held raw."""
+        async for page in self._pages(path, item, params):
+            yield page.items
+
+    async def _pages(
+        self, path: str, item: type[T], params: Mapping[str, str] | None
+    ) -> AsyncIterator[Page[T]]:
         decoder = msgspec.json.Decoder(Page[item])  # type: ignore[valid-type]
         query = {"limit": str(PAGE), **(params or {})}
         while True:
@@ -129,7 +157,7 @@ class KubeClient:
                 page = decoder.decode(response.content)
             except msgspec.DecodeError as error:
                 raise Unreachable(f"the API's answer to {path} cannot be read: {error}") from error
-            yield page.items
+            yield page
             if not page.metadata.more:
                 return
             query["continue"] = page.metadata.more

@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import field
 
+from pawl.core.workloads.quantity import parse
+
 T = TypeVar("T")
 
 
@@ -30,6 +32,7 @@ class Details(_Part, frozen=True, kw_only=True):
 
 class ListMeta(_Part, frozen=True, kw_only=True):
     more: str = field(name="continue", default="")
+    resource_version: str = ""
 
 
 class Failure(_Part, frozen=True, kw_only=True):
@@ -38,6 +41,7 @@ class Failure(_Part, frozen=True, kw_only=True):
 
     message: str = ""
     reason: str = ""
+    code: int = 0
     details: Details | None = None
     metadata: ListMeta = ListMeta()
 
@@ -62,6 +66,8 @@ class Meta(_Part, frozen=True, kw_only=True):
     annotations: dict[str, str] | None = None
     owners: tuple[Owner, ...] | None = field(name="ownerReferences", default=None)
     deleted: str | None = field(name="deletionTimestamp", default=None)
+    finalizers: tuple[str, ...] | None = None
+    generation: int = 0
 
     @property
     def controller(self) -> Owner | None:
@@ -159,6 +165,47 @@ class DrainPod(_Part, frozen=True, kw_only=True):
     status: PodStatus = PodStatus()
 
 
+class Usage(_Part, frozen=True, kw_only=True):
+    usage: dict[str, str] | None = None
+
+
+class MeasuredPod(_Part, frozen=True, kw_only=True):
+    """A pod of metrics.k8s.io."""
+
+    metadata: PodMeta
+    containers: tuple[Usage, ...] | None = None
+
+    @property
+    def cpu(self) -> int:
+        """Thousandths of a core that all its containers use."""
+        return sum(parse((c.usage or {}).get("cpu", "0"), 1e-3) for c in self.containers or ())
+
+
+class Resources(_Part, frozen=True, kw_only=True):
+    limits: dict[str, str] | None = None
+
+
+class LimitedContainer(_Part, frozen=True, kw_only=True):
+    resources: Resources = Resources()
+
+
+class LimitedSpec(_Part, frozen=True, kw_only=True):
+    containers: tuple[LimitedContainer, ...] | None = None
+
+
+class LimitedPod(_Part, frozen=True, kw_only=True):
+    """A pod as far as what it may use."""
+
+    metadata: PodMeta
+    spec: LimitedSpec = LimitedSpec()
+
+    @property
+    def cpu(self) -> int:
+        """Thousandths of a core, 0 where a container has no limit."""
+        limits = [(c.resources.limits or {}).get("cpu", "") for c in self.spec.containers or ()]
+        return sum(parse(x, 1e-3) for x in limits) if limits and all(limits) else 0
+
+
 class Expression(_Part, frozen=True, kw_only=True):
     key: str = ""
     operator: str = ""
@@ -189,6 +236,7 @@ class Selector(_Part, frozen=True, kw_only=True):
 class BudgetSpec(_Part, frozen=True, kw_only=True):
     max_unavailable: int | str = ""
     min_available: int | str = ""
+    unhealthy: str = field(name="unhealthyPodEvictionPolicy", default="")
     selector: Selector | None = None
 
 
@@ -211,12 +259,21 @@ class BudgetObject(_Part, frozen=True, kw_only=True):
     spec: BudgetSpec = BudgetSpec()
     status: BudgetStatus = BudgetStatus()
 
+    @property
+    def current(self) -> bool:
+        """Whether its status is about its present specification."""
+        return self.status.observed_generation >= self.metadata.generation
+
 
 class WorkloadSpec(_Part, frozen=True, kw_only=True):
     replicas: int | None = None
 
 
 class WorkloadStatus(_Part, frozen=True, kw_only=True):
+    observed_generation: int = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    available_replicas: int = 0
     ready_replicas: int = 0
     desired_scheduled: int = field(name="desiredNumberScheduled", default=0)
     number_ready: int = 0
@@ -314,6 +371,7 @@ class AttachmentSpec(_Part, frozen=True, kw_only=True):
 
 
 class Attachment(_Part, frozen=True, kw_only=True):
+    metadata: Meta = Meta()
     spec: AttachmentSpec = AttachmentSpec()
 
 

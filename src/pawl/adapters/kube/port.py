@@ -10,19 +10,26 @@ from pawl.adapters.kube.client import KubeClient, KubeRefused
 from pawl.adapters.kube.objects import (
     Anything,
     Attachment,
+    BudgetObject,
     DrainPod,
+    LimitedPod,
+    MeasuredPod,
     NodeObject,
+    Owner,
     SetObject,
 )
+from pawl.adapters.kube.pods import CORDONED_BY, TEMPLATE, pod_of
+from pawl.adapters.kube.watch import Tell, watch
 from pawl.core.errors import Temporary
 from pawl.core.marks import RELEASED, RELEASED_BY, RELEASED_FROM
 from pawl.core.model import Taint
 from pawl.ports.kube import Evicted, Pod, Standing
 
-CORDONED_BY = "pawl.dev/cordoned-by"
-MIRROR = "kubernetes.io/config.mirror"
-TEMPLATE = "pod-template-hash"
-_SETS = {"ReplicaSet": "replicasets", "StatefulSet": "statefulsets"}
+_SETS = {
+    "Deployment": "deployments",
+    "ReplicaSet": "replicasets",
+    "StatefulSet": "statefulsets",
+}
 CONFLICTS = 5
 _BUDGET = re.compile(r"disruption budget (\S+) ")
 
@@ -39,7 +46,9 @@ class ApiKube:
 
     async def pods_on(self, node: str) -> tuple[Pod, ...]:
         selector = {"fieldSelector": f"spec.nodeName={node}"}
-        return tuple(_pod(p) for p in await self._client.every("/api/v1/pods", DrainPod, selector))
+        return tuple(
+            pod_of(p) for p in await self._client.every("/api/v1/pods", DrainPod, selector)
+        )
 
     async def cordon(self, node: str, owner: str) -> bool:
         """The mark and the cordon are one patch on the version that was read, so that a cordon
@@ -134,6 +143,27 @@ class ApiKube:
             return _refused(error)
         return Evicted(ok=True)
 
+    async def delete(self, pod: Pod) -> None:
+        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+        body = {"preconditions": {"uid": pod.uid}}
+        try:
+            await self._client.send("DELETE", path, body, Anything)
+        except KubeRefused as error:
+            if error.code not in (404, 409):
+                raise
+
+    async def allowances(self, pod: Pod) -> dict[str, int]:
+        """Budget -> what it allows now, of those that select the pod. Without a status that is up
+        to date a budget allows nothing."""
+        own = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+        labels = (await self._client.get(own, DrainPod)).metadata.labels or {}
+        path = f"/apis/policy/v1/namespaces/{pod.namespace}/poddisruptionbudgets"
+        return {
+            b.metadata.name: b.status.disruptions_allowed if b.current else 0
+            for b in await self._client.every(path, BudgetObject)
+            if b.spec.selector is not None and b.spec.selector.matches(labels)
+        }
+
     async def release(self, pod: Pod, owner: str) -> bool:
         """One patch on the pod of that UID: without the label its ReplicaSet lets go of it."""
         marks = {RELEASED_BY: owner, RELEASED_FROM: pod.owner}
@@ -158,7 +188,7 @@ class ApiKube:
 
     async def released(self) -> tuple[Pod, ...]:
         found = await self._client.every("/api/v1/pods", DrainPod, {"labelSelector": RELEASED})
-        return tuple(_pod(p) for p in found)
+        return tuple(pod_of(p) for p in found)
 
     async def standing(self, namespace: str, owner: str) -> Standing:
         """Counted over pods that a list shows now: a controller's own status lags behind."""
@@ -178,13 +208,31 @@ class ApiKube:
             for p in pods
             if p.metadata.deleted is None
             and (by := p.metadata.controller) is not None
-            and (by.kind, by.name) == (kind, name)
+            and _is_of(by, kind, name)
         ]
         return Standing(
             ready=sum(p.status.ready for p in own),
             wanted=1 if found.spec.replicas is None else found.spec.replicas,
             pending=next((_pending(p) for p in own if not p.spec.node), ""),
         )
+
+    async def watch(self, tell: Tell) -> None:
+        await watch(self._client, tell)
+
+    async def loads(self, namespace: str) -> dict[str, float]:
+        try:
+            used = await self._client.every(
+                f"/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods", MeasuredPod
+            )
+        except KubeRefused:
+            return {}
+        limited = await self._client.every(f"/api/v1/namespaces/{namespace}/pods", LimitedPod)
+        limits = {p.metadata.name: p.cpu for p in limited if p.cpu}
+        return {
+            m.metadata.name: m.cpu / limits[m.metadata.name]
+            for m in used
+            if m.metadata.name in limits
+        }
 
     async def delete_node(self, node: str) -> None:
         try:
@@ -199,6 +247,13 @@ class ApiKube:
         return sum(a.spec.node_name == node for a in attached)
 
 
+def _is_of(by: Owner, kind: str, name: str) -> bool:
+    """A Deployment's pods belong to the ReplicaSet of one of its templates."""
+    if kind == "Deployment":
+        return by.kind == "ReplicaSet" and by.name.rpartition("-")[0] == name
+    return (by.kind, by.name) == (kind, name)
+
+
 def _refused(error: KubeRefused) -> Evicted:
     """404: gone already. 409: another pod has this name now, so ours is gone too. 429: a budget
     says not now. A webhook's denial or a server's error can pass; being forbidden does not."""
@@ -211,9 +266,9 @@ def _refused(error: KubeRefused) -> Evicted:
             if cause.reason == "DisruptionBudget":
                 named = _BUDGET.search(cause.message)
                 return Evicted(ok=False, why=cause.message, budget=named[1] if named else "")
-        return Evicted(ok=False, why=said)
+        return Evicted(ok=False, why=said, busy=True)
     if "more than one PodDisruptionBudget" in said:
-        return Evicted(ok=False, why=said, retry=False)
+        return Evicted(ok=False, why=said, retry=False, overlapping=True)
     webhook = "admission webhook" in said or "failed calling webhook" in said
     return Evicted(
         ok=False, why=said, retry=webhook or error.code in (408, 409) or error.code >= 500
@@ -223,24 +278,3 @@ def _refused(error: KubeRefused) -> Evicted:
 def _pending(pod: DrainPod) -> str:
     told = (c.message for c in pod.status.conditions or () if c.type == "PodScheduled")
     return f"{pod.metadata.name} has no node: {next(told, '') or 'not scheduled yet'}"
-
-
-def _pod(pod: DrainPod) -> Pod:
-    owner = pod.metadata.controller
-    labels, annotations = pod.metadata.labels or {}, pod.metadata.annotations or {}
-    return Pod(
-        namespace=pod.metadata.namespace,
-        name=pod.metadata.name,
-        uid=pod.metadata.uid,
-        node=pod.spec.node,
-        owner=f"{owner.kind}/{owner.name}" if owner else "",
-        mirror=MIRROR in annotations,
-        ready=pod.status.ready,
-        terminating=pod.metadata.deleted is not None,
-        finished=pod.status.phase in ("Succeeded", "Failed"),
-        grace_seconds=30.0 if pod.spec.grace is None else pod.spec.grace,
-        local_storage=any(v.empty_dir is not None for v in pod.spec.volumes or ()),
-        priority=pod.spec.priority or 0,
-        released=annotations.get(RELEASED_FROM, "") if RELEASED in labels else "",
-        template=labels.get(RELEASED) or labels.get(TEMPLATE, ""),
-    )

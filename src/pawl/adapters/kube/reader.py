@@ -22,7 +22,7 @@ from pawl.adapters.kube.objects import (
     Slice,
     WorkloadObject,
 )
-from pawl.adapters.kube.port import CORDONED_BY
+from pawl.adapters.kube.pods import CORDONED_BY
 from pawl.core.config import HostConfig
 from pawl.core.errors import PawlError
 from pawl.core.model import ClusterState, DisruptionBudget, Node, Taint, Unread, Webhook, Workload

@@ -26,6 +26,8 @@ _ORDER = {Severity.BLOCKER: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
 def run(facts: Facts) -> tuple[Finding, ...]:
-    """All findings of all checks, blockers first, each once."""
+    """All findings of all checks, and of the moves (PAWL-W103 and on, in docs/workloads.md):
+    blockers first, each once."""
     found = {f for check in REGISTRY.checks for f in check(facts)}
+    found.update(facts.moves.findings() if facts.moves else ())
     return tuple(sorted(found, key=lambda f: (_ORDER[f.severity], f)))

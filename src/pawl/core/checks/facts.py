@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pawl.core.beforehand import Beforehand
 from pawl.core.config import Config
 from pawl.core.findings import Finding
+from pawl.core.foreseen import Foreseen
 from pawl.core.knowledge.store import Knowledge, shipped
 from pawl.core.model import ClusterState
 from pawl.core.plan import Target
@@ -41,6 +42,8 @@ class Facts:
     complaints: tuple[FlagComplaint, ...] = ()
     beforehand: Beforehand | None = None
     knowledge: Knowledge = field(default_factory=shipped)
+    moves: Foreseen | None = None
+    """What emptying the nodes will ask for; None where nobody has looked."""
 
     @property
     def touches_etcd(self) -> bool:

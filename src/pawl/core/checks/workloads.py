@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pawl.core import interrupted, marks
 from pawl.core.checks.facts import Facts, check
 from pawl.core.findings import Finding, Severity
-from pawl.core.model import DisruptionBudget
+from pawl.core.foreseen import Foreseen
+from pawl.core.loosening import Loosening
+from pawl.core.model import DisruptionBudget, Workload
+from pawl.core.workloads.obstacles import RESOLUTIONS
 
 
 def _finding(code: str, subject: str, message: str, remedy: str, *, warn: bool = False) -> Finding:
@@ -47,7 +50,9 @@ def budgets(facts: Facts) -> Iterator[Finding]:
         return
     for b in facts.state.budgets:
         subject = f"PodDisruptionBudget {b.namespace}/{b.name}"
-        if b.sync_failed and never_allows(b):
+        if facts.moves is not None and facts.moves.known:
+            yield from _foreseen(facts.moves, b, subject)
+        elif b.sync_failed and never_allows(b):
             yield _finding(
                 "W001",
                 subject,
@@ -70,14 +75,33 @@ def budgets(facts: Facts) -> Iterator[Finding]:
                 "Add a replica, or allow maxUnavailable: 1.",
             )
         elif b.expected and b.allowed <= 0:
-            yield _finding(
-                "W006",
-                subject,
-                f"allows no eviction now: {b.healthy} pods are healthy, {b.desired_healthy} are "
-                "needed.",
-                "Mend its pods; a drain waits until it allows one.",
-                warn=True,
-            )
+            yield _used_up(b, subject)
+
+
+def _foreseen(moves: Foreseen, b: DisruptionBudget, subject: str) -> Iterator[Finding]:
+    """What the plan does about it, where its pods are among those that move."""
+    seen = moves.budgets.get(f"{b.namespace}/{b.name}")
+    if seen is not None:
+        done = f" The plan resolves it: {RESOLUTIONS[seen.resolution]}." if seen.resolution else ""
+        yield _finding(
+            "W001",
+            subject,
+            seen.message + done,
+            seen.remedy or "None needed.",
+            warn=bool(seen.resolution),
+        )
+    elif b.expected and b.allowed <= 0 and not never_allows(b):
+        yield _used_up(b, subject)
+
+
+def _used_up(b: DisruptionBudget, subject: str) -> Finding:
+    return _finding(
+        "W006",
+        subject,
+        f"allows no eviction now: {b.healthy} pods are healthy, {b.desired_healthy} are needed.",
+        "Mend its pods; a drain waits until it allows one.",
+        warn=True,
+    )
 
 
 @check(W002="two disruption budgets select one pod")
@@ -87,7 +111,11 @@ def overlapping(facts: Facts) -> Iterator[Finding]:
         return
     counted = Counter(pod for b in facts.state.budgets for pod in set(b.selected))
     for pod, times in sorted(counted.items()):
+        seen = facts.moves.pods.get(pod) if facts.moves is not None else None
+        if facts.moves is not None and facts.moves.known and seen is None:
+            continue  # it does not move
         if times > 1:
+            resolved = seen is not None and bool(seen.resolution)
             names = sorted(
                 f"{b.namespace}/{b.name}" for b in facts.state.budgets if pod in b.selected
             )
@@ -95,17 +123,40 @@ def overlapping(facts: Facts) -> Iterator[Finding]:
                 "W002",
                 f"pod {pod}",
                 f"is selected by {times} disruption budgets ({', '.join(names)}), so it can never "
-                "be evicted.",
-                "Leave one budget for it.",
+                "be evicted."
+                + (f" The plan resolves it: {RESOLUTIONS['surge']}." if resolved else ""),
+                "None needed." if resolved else "Leave one budget for it.",
+                warn=resolved,
             )
+
+
+def _lost_already(moves: Foreseen | None, w: Workload) -> bool:
+    """Whether no pod of it is Ready, and its budget is told so for the time of the move."""
+    key = f"{w.namespace}/{w.kind}/{w.name}"
+    letting = Loosening(what="always-allow", workload=key)
+    return moves is not None and w.ready == 0 and letting in moves.loosens
 
 
 @check(W003="a workload is degraded already", W005="a workload has a single replica")
 def workloads(facts: Facts) -> Iterator[Finding]:
+
+    def down(w: Workload) -> bool:
+        moves = facts.moves
+        key = f"{w.namespace}/{w.kind}/{w.name}"
+        return moves is None or not moves.known or key in moves.down
+
     moving = any(interrupted.node(n) or marks.closed(n) for n in facts.state.nodes)
     for w in facts.state.workloads:
         subject = f"{w.kind} {w.namespace}/{w.name}"
-        if w.ready < w.desired:
+        if w.ready < w.desired and _lost_already(facts.moves, w):
+            yield _finding(
+                "W003",
+                subject,
+                f"has none of {w.desired} pods ready: moving it loses nothing.",
+                "Mend it, or leave it as it is.",
+                warn=True,
+            )
+        elif w.ready < w.desired:
             yield _finding(
                 "W003",
                 subject,
@@ -115,7 +166,7 @@ def workloads(facts: Facts) -> Iterator[Finding]:
                 else "Mend it first: what was broken before cannot be told from what broke.",
                 warn=moving,
             )
-        elif facts.touches_nodes and w.desired == 1 and w.kind != "DaemonSet":
+        elif facts.touches_nodes and w.desired == 1 and w.kind != "DaemonSet" and down(w):
             yield _finding(
                 "W005",
                 subject,

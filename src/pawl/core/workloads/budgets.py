@@ -46,6 +46,11 @@ class Reach(Part, frozen=True, kw_only=True):
     counts_pods: bool = False
     """`minAvailable` is an integer, so that one more pod gives one more disruption."""
 
+    @property
+    def surplus_helps(self) -> bool:
+        """Whether one healthy pod too many makes the budget allow one disruption."""
+        return self.cause == "all" and self.desired <= self.possible
+
 
 def asked(budget: Budget) -> str:
     if budget.max_unavailable:

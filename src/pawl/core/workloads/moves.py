@@ -7,9 +7,9 @@ from pawl.core.findings import Severity
 from pawl.core.workloads.classify import Class
 from pawl.core.workloads.facts import Part
 from pawl.core.workloads.graph import Graph
-from pawl.core.workloads.methods import Method
 from pawl.core.workloads.obstacles import Obstacle, Resolution
 from pawl.core.workloads.pace import Pace
+from pawl.core.workloads.surroundings import Method
 
 
 class Move(Part, frozen=True, kw_only=True):
@@ -61,6 +61,8 @@ class WorkloadPlan(Part, frozen=True, kw_only=True):
     apart: tuple[str, ...]
     spread: tuple[str, ...]
     providers: tuple[str, ...]
+    registries: tuple[str, ...] = ()
+    """Where its images come from."""
 
 
 class Wave(Part, frozen=True, kw_only=True):

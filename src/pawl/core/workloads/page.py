@@ -9,9 +9,9 @@ from pawl.core.render import duration
 from pawl.core.report_html import STYLE
 from pawl.core.workloads import drawing, views
 from pawl.core.workloads.facts import Workloads
-from pawl.core.workloads.methods import METHODS
 from pawl.core.workloads.moves import MovePlan
 from pawl.core.workloads.obstacles import RESOLUTIONS, Obstacle
+from pawl.core.workloads.surroundings import METHODS
 
 _OWN = """
 .m-surge,.m-surge-restart{fill:var(--v2)}.m-evict{fill:var(--slow)}.m-operator{fill:var(--cp)}

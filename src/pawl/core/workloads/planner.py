@@ -19,13 +19,14 @@ from pawl.core.workloads import budgets as budget_rules
 from pawl.core.workloads import graph as graph_rules
 from pawl.core.workloads.classify import Tier, class_of, operator_of, tier_of
 from pawl.core.workloads.facts import Controller, Pod, Shape, Workloads
-from pawl.core.workloads.methods import Decision, Surroundings, decide, missing_in_restart
+from pawl.core.workloads.methods import Decision, decide, missing_in_restart
 from pawl.core.workloads.moves import Move, MovePlan, Wave, WorkloadPlan
 from pawl.core.workloads.obstacles import Obstacle, order
 from pawl.core.workloads.order import arrange
 from pawl.core.workloads.pace import WATCH, Bound, Job, Pace, lower_bound, schedule
 from pawl.core.workloads.placement import DAEMON_TOLERATIONS, Refusal, Simulation, admits
 from pawl.core.workloads.scenario import Scenario
+from pawl.core.workloads.surroundings import Surroundings
 
 STILL = ("stay", "wait", "decide")
 """Methods by which pawl itself moves nothing."""
@@ -351,7 +352,6 @@ class _Planner:
         self, key: str, own: Sequence[Pod], after: frozenset[str], placed: Mapping[str, str]
     ) -> Job:
         images = self.controllers[key].shape.images
-        registry = images[0].partition("/")[0] if images else ""
         needs = {(placed[p.key], image) for p in own for image in images} - self.pulled
         self.pulled |= needs
         return Job(
@@ -362,7 +362,7 @@ class _Planner:
             seconds=self._seconds(key),
             after=tuple(sorted(after)),
             providers=tuple(sorted(self.providers[key])),
-            registry=registry if "." in registry or ":" in registry else "docker.io",
+            registry=_registry(images[0] if images else ""),
             pulls=len({node for node, _ in needs}),
         )
 
@@ -432,6 +432,7 @@ class _Planner:
             apart=tuple(t.key for t in c.shape.anti_affinity),
             spread=tuple(f"{s.key} ±{s.max_skew}" for s in c.shape.spread),
             providers=tuple(self.providers[key]),
+            registries=tuple(sorted({_registry(i) for i in c.shape.images})),
         )
 
     def _zones(self, c: Controller, claims: Sequence[str]) -> tuple[str, ...]:
@@ -444,6 +445,11 @@ class _Planner:
                     if e.key.endswith("/zone"):
                         found.update(e.values)
         return tuple(sorted(found))
+
+
+def _registry(image: str) -> str:
+    host = image.partition("/")[0]
+    return host if "/" in image and ("." in host or ":" in host) else "docker.io"
 
 
 def _strategy(c: Controller) -> str:

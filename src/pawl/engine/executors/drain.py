@@ -4,11 +4,12 @@ Pods leave in the order of their workloads' dependencies: only those of the lowe
 are touched, and the next tier waits until what left is Ready again elsewhere. A pod that may surge
 is released from its ReplicaSet first, which makes another at once; the old one serves until the new
 one is Ready. Then it is evicted, as every other pod: by the Eviction API alone, which keeps every
-disruption budget. A 429 is the budget speaking: pawl waits, and says which pod waits for which
-budget. Webhook denials and server errors are tried again as well; only a refusal that no wait can
-change fails the step. Pods of DaemonSets and mirror pods belong to the node and stay; Jobs
-complete.
+disruption budget. A 429 is the budget speaking: pawl waits for that budget to change, and says
+which pod waits for which. Webhook denials and server errors are tried again as well; only a refusal
+that no wait can change fails the step. Pods of DaemonSets and mirror pods belong to the node and
+stay; Jobs complete. What the plan loosens for a workload is in `loosen`.
 
+Waits watch: a pass reads the cluster, does what is due, and sleeps until something of it changes.
 A release is a mark on the pod itself, so that whoever resumes goes on with it and releases nobody
 twice.
 """
@@ -16,25 +17,32 @@ twice.
 from __future__ import annotations
 
 import random
-from collections import Counter
 
 import anyio
 
+from pawl.core.emptied import EVIDENCE, Emptied
 from pawl.core.errors import StepFailed
-from pawl.core.workloads.methods import Method
+from pawl.core.workloads.surroundings import Method
+from pawl.core.workloads.throttle import Flight
+from pawl.engine.board import LOOK
 from pawl.engine.context import Context
-from pawl.engine.executors.turns import Turns, turns
+from pawl.engine.executors.keeping import keep_closed
+from pawl.engine.executors.loosen import Loosened
+from pawl.engine.executors.turns import Turn, Turns, turns, workload_of
 from pawl.ports.kube import Evicted, Pod, Standing
+from pawl.ports.watch import BudgetNow, Change, NodeNow
 
 AT_ONCE = 8
 """Evictions in parallel: bounded, so that an API server in mid-roll is not flooded."""
-STARTS = 4
-"""Successors on their way at a time, beside each workload's own limit."""
-FIRST_RETRY = 1.0
-LAST_RETRY = 10.0
-"""Seconds between tries of one pod, doubled from the first to the last, and jittered by a fifth so
-that two drains do not march in step. `kubectl drain` uses 5 s."""
-POLL = 0.5
+FIRST_RETRY, LAST_RETRY = 1.0, 30.0
+"""Seconds between tries of one pod: decorrelated jitter, so that many that were refused together
+do not come back together. `kubectl drain` uses a flat 5 s."""
+BUSY, LOADS_EVERY = 0.8, 10.0
+"""Share of its CPU limit from which a provider is called busy, and seconds between two looks."""
+HOMELESS = 60.0
+"""Seconds for which a successor may have no node before the run pauses."""
+COUNTED = ("ReplicaSet/", "StatefulSet/")
+"""Owners whose Ready pods can be counted."""
 
 
 class _Refused(Exception):
@@ -43,6 +51,11 @@ class _Refused(Exception):
     def __init__(self, answer: Evicted) -> None:
         self.answer = answer
         super().__init__(answer.why)
+
+
+class Stalled(StepFailed):
+    """Nothing has moved for as long as a drain may wait; the message says which pod, which budget,
+    how many it needs and how many it has."""
 
 
 def stays(pod: Pod) -> bool:
@@ -55,56 +68,145 @@ def accepted_bare(pod: Pod, ctx: Context) -> bool:
     return any(name in f.subject or name in f.message for f in ctx.plan.findings)
 
 
-async def drain(ctx: Context, node: str) -> int:
+async def drain(ctx: Context, node: str, *, comes_back: bool) -> int:
     """Move all pods that leave; returns how many went. `StepFailed` names those that did not, and
-    what was released for nothing is given back first."""
+    what was loosened or released for nothing is given back first. `comes_back`: the node takes pods
+    again afterwards, so that a successor without another place may wait for it."""
+    ctx.moving.begin()
+    own = _Drain(ctx, node, await turns(ctx, node), comes_back)
     try:
-        return await _Drain(ctx, node, await turns(ctx, node)).run()
+        return await own.run()
     except StepFailed:
         await take_back(ctx, node)
+        await own.loosened.end()
         raise
+    finally:
+        own.over()
 
 
 class _Drain:
-    def __init__(self, ctx: Context, node: str, order: Turns) -> None:
-        self.ctx, self.node, self.order = ctx, node, order
-        self.gone: set[str] = set()
+    def __init__(self, ctx: Context, node: str, order: Turns, comes_back: bool) -> None:
+        self.ctx, self.node, self.order, self.comes_back = ctx, node, order, comes_back
+        self.seen: set[str] = set()
+        """UIDs of all pods that had to leave."""
         self.next_try: dict[str, float] = {}
         self.wait: dict[str, float] = {}
+        self.blocked: dict[str, str] = {}
+        """UID -> the budget ("namespace/name") that said no."""
         self.reasons: dict[str, str] = {}
+        self.flying: dict[str, tuple[str, str, int]] = {}
+        """UID of the pod that goes -> (namespace, owner, Ready pods that must be there again)."""
+        self.homeless: dict[str, float] = {}
         self.tier = -1
         self.leaving: dict[tuple[str, str], int] = {}
         """(namespace, owner) of the tier that leaves -> Ready pods that it had before."""
-        self.left = -1
+        self.leavers: set[str] = set()
+        """Their workloads."""
+        self.good_since: float | None = None
+        self.spaces: set[str] = set()
+        self.last = (-1, -1)
+        self.loads_read = float("-inf")
+        self.loosened = Loosened(ctx, node)
 
     async def run(self) -> int:
         ctx = self.ctx
+        began = ctx.now()
         deadline = ctx.now() + ctx.timeouts.eviction
-        while True:
-            ctx.safe_point()
-            pods = [p for p in await ctx.tools.kube.pods_on(self.node) if not stays(p)]
-            if not pods:
-                return len(self.gone)
-            self._refuse_bare(pods)
-            if len(pods) != self.left:  # something moves: that is no stall
-                self.left, deadline = len(pods), ctx.now() + ctx.timeouts.eviction
-            said = await self._settled(pods)
-            if not said:
-                await self._step(pods)
-            left = {p.uid for p in pods}
-            told = [said] if said else [why for u, why in self.reasons.items() if u in left]
-            if told:
-                more = "; ".join(sorted(set(told))[:3])
-                ctx.waiting(f"{len(pods)} pods are left on {self.node}; {more}")
-            else:
-                ctx.waiting(f"{len(pods)} pods are leaving {self.node}.")
-            if ctx.now() >= deadline:
-                raise StepFailed(
-                    f"{self.node} was not empty after {ctx.timeouts.eviction:.0f} s: "
-                    f"{'; '.join(sorted(set(told))) or _names(pods) + ' did not end'}. "
-                    "Make room for them or relax the budget, then: pawl resume."
-                )
-            await ctx.sleep(POLL)
+        with ctx.moving.board.listening(self._concerns) as ear:
+            while True:
+                ear.clear()
+                ctx.safe_point()
+                await keep_closed(ctx, self.node)
+                pods = [p for p in await ctx.tools.kube.pods_on(self.node) if not stays(p)]
+                self.spaces |= {p.namespace for p in pods}
+                self.seen |= {p.uid for p in pods}
+                self._refuse_bare(pods)
+                await self._land({p.uid: p for p in pods})
+                if not pods and not self.flying:
+                    await self.loosened.end()
+                    self._proves(began)
+                    return len(self.seen)
+                said = await self._settled(pods) if pods else ""
+                if pods and not said:
+                    await self._step(pods)
+                at = (len(pods), len(self.flying))
+                if at != self.last or self._queued(pods):  # something moves: that is no stall
+                    self.last, deadline = at, ctx.now() + ctx.timeouts.eviction
+                told = self._tell(pods, said)
+                if ctx.now() >= deadline:
+                    raise Stalled(
+                        f"{self.node} was not empty after {ctx.timeouts.eviction:.0f} s: {told}. "
+                        "Make room for them or relax the budget, then: pawl resume."
+                    )
+                await ear.wait(self._until_due(pods, deadline))
+
+    def over(self) -> None:
+        """This drain has nothing on its way any more."""
+        self.ctx.moving.throttle.drop(self.flying)
+        for namespace, owner, _ in self.flying.values():
+            self.ctx.moving.invariance.rests(namespace, owner)
+
+    def _proves(self, began: float) -> None:
+        """What it took, beside the least that it could have taken."""
+        throttle = self.ctx.moving.throttle
+        emptied = Emptied(
+            node=self.node,
+            moved=len(self.seen),
+            seconds=round(self.ctx.now() - began, 2),
+            least=round(self.order.least, 2),
+            term=self.order.term,
+            peak=throttle.peak,
+            cap=throttle.cap,
+        )
+        self.ctx.evidence(EVIDENCE, emptied)
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def _concerns(self, change: Change) -> bool:
+        """Pods of this node or of the namespaces whose pods it moves, their budgets, the node. A
+        budget that allows something again is asked at once."""
+        item = getattr(change, "item", None)
+        match item:
+            case Pod():
+                return item.node == self.node or item.namespace in self.spaces
+            case BudgetNow():
+                key = f"{item.namespace}/{item.name}"
+                if item.allowed > 0:
+                    for uid, budget in self.blocked.items():
+                        if budget == key:
+                            self.next_try.pop(uid, None)
+                return item.namespace in self.spaces
+            case NodeNow():
+                return item.name == self.node
+        return item is None
+
+    def _until_due(self, pods: list[Pod], deadline: float) -> float:
+        now = self.ctx.now()
+        left = {p.uid for p in pods}
+        due = [at for uid, at in self.next_try.items() if uid in left and at > now]
+        if self.good_since is not None:
+            due.append(self.good_since + self.ctx.moving.pace.settle)
+        return max(0.02, min([deadline, now + LOOK, *due]) - now)
+
+    def _queued(self, pods: list[Pod]) -> bool:
+        """Whether all that this node waits for are the starts of other nodes."""
+        flights = self.ctx.moving.throttle.flights
+        return bool(pods) and not self.flying and any(k not in self.flying for k in flights)
+
+    def _tell(self, pods: list[Pod], said: str) -> str:
+        """What is waited for, which is what a person reads."""
+        left = {p.uid for p in pods} | set(self.flying)
+        told = [said] if said else [why for u, why in self.reasons.items() if u in left]
+        ending = [p for p in pods if p.terminating]
+        told += [_ending(p) for p in ending] if not told else []
+        more = "; ".join(sorted(set(told))[:3])
+        if not pods:
+            self.ctx.waiting(f"{self.node} is empty; {more}")
+        elif more:
+            self.ctx.waiting(f"{len(pods)} pods are left on {self.node}; {more}")
+        else:
+            self.ctx.waiting(f"{len(pods)} pods are leaving {self.node}.")
+        return "; ".join(sorted(set(told))) or _names(pods) + " did not end"
 
     def _refuse_bare(self, pods: list[Pod]) -> None:
         bare = [
@@ -131,20 +233,38 @@ class _Drain:
         for (namespace, owner), before in self.leaving.items():
             now = await self.ctx.tools.kube.standing(namespace, owner)
             if now.ready < min(before, now.wanted):
+                self.good_since = None
                 return (
                     f"what depends on {namespace}/{owner} waits until it is Ready again: "
                     f"{_ready(now)}"
                 )
-        self.tier, self.leaving = tier, {}
+        if why := self._settling(pods, tier):
+            return why
+        self.tier, self.leaving, self.leavers, self.good_since = tier, {}, set(), None
         for p in pods:
+            if self.order.of(p).tier != tier:
+                continue
+            self.leavers.add(self.order.of(p).workload)
             owner = p.released or p.owner
-            known = owner.startswith(("ReplicaSet/", "StatefulSet/"))
-            if known and self.order.of(p).tier == tier:
+            if owner.startswith(COUNTED):
                 key = (p.namespace, owner)
                 if key not in self.leaving:
                     standing = await self.ctx.tools.kube.standing(*key)
                     self.leaving[key] = standing.ready
         return ""
+
+    def _settling(self, pods: list[Pod], tier: int) -> str:
+        """A provider stays Ready for a while before its consumers follow it."""
+        after = {v for p in pods if (t := self.order.of(p)).tier == tier for v in t.providers}
+        moved = sorted(after & self.leavers)
+        if not moved:
+            return ""
+        if self.good_since is None:
+            self.good_since = self.ctx.now()
+        settle = self.ctx.moving.pace.settle
+        if self.ctx.now() - self.good_since >= settle - 0.001:
+            return ""
+        return f"what depends on {moved[0]} waits {settle:.0f} s, in which it stays Ready"
 
     async def _step(self, pods: list[Pod]) -> None:
         """One pass over the pods whose turn it is."""
@@ -152,20 +272,49 @@ class _Drain:
         turn.sort(key=lambda p: (p.priority, p.namespace, p.name))
         due: list[Pod] = []
         for p in turn:
-            method = self.order.of(p).method
+            own = self.order.of(p)
             if p.released:
-                if await self._succeeded(p):
+                self._resume(p, own)
+                if await self._succeeded(p) and self._is_due(p):
                     due.append(p)
-            elif method == "wait":
+            elif own.method == "wait":
                 self.reasons[p.uid] = f"pod {p.namespace}/{p.name} is left to complete"
-            elif not _surges(p, method):
+            elif _surges(p, own.method):
+                await self._heed_load(own)
+                await self._release(p, own)
+            elif self._is_due(p) and await self._may_leave(p, own):
                 due.append(p)
-        await self._release(turn)
-        due = [p for p in due if self.next_try.get(p.uid, 0.0) <= self.ctx.now()]
-        for pod, answer in await _evict(self.ctx, due[:AT_ONCE]):
+        await self._evict(due[:AT_ONCE])
+
+    def _is_due(self, p: Pod) -> bool:
+        return self.next_try.get(p.uid, 0.0) <= self.ctx.now()
+
+    async def _may_leave(self, p: Pod, own: Turn) -> bool:
+        """Whether it is to be evicted now. Its successor's start has a slot from here on; what the
+        plan loosens for it comes first."""
+        if p.uid not in self.flying:
+            if not self._has_room(p, own):
+                return False
+            counted = p.owner.startswith(COUNTED)
+            now = await self.ctx.tools.kube.standing(p.namespace, p.owner) if counted else None
+            self._flies(p, own, p.owner if counted else "", now.ready if now else 0)
+        why = await self.loosened.why_not_evict(p, own)
+        if why:
+            self.reasons[p.uid] = why
+        return not why
+
+    # -- leaving -----------------------------------------------------------------------------
+
+    async def _evict(self, due: list[Pod]) -> None:
+        for pod, answer in await _evict(self.ctx, due):
             if answer.ok:
-                self.gone.add(pod.uid)
-                self.reasons.pop(pod.uid, None)
+                for known in (self.reasons, self.blocked, self.wait, self.next_try):
+                    known.pop(pod.uid, None)
+                continue
+            if not pod.released:  # it has not left: nothing starts for it
+                self._grounded(pod.uid)
+            if answer.overlapping and pod.released:
+                await self._past_two_budgets(pod, answer)
             elif not answer.retry:
                 raise StepFailed(
                     f"pod {pod.namespace}/{pod.name} on {self.node} cannot be evicted: {answer.why}"
@@ -173,37 +322,144 @@ class _Drain:
             else:
                 self._later(pod, answer)
 
+    async def _past_two_budgets(self, pod: Pod, answer: Evicted) -> None:
+        """The Eviction API never answers for two budgets. Its successor is Ready, so both are asked
+        here, and the pod is deleted only while each of them allows it."""
+        allowed = await self.ctx.tools.kube.allowances(pod)
+        if not allowed or min(allowed.values()) < 1:
+            full = min(allowed, key=lambda b: allowed[b], default="")
+            said = f"budget {full} of its {len(allowed)} allows nothing now"
+            self._later(pod, Evicted(ok=False, why=said))
+            return
+        async with self.ctx.effect("delete", f"{pod.namespace}/{pod.name}", on_host=False):
+            await self.ctx.tools.kube.delete(pod)
+        self.reasons.pop(pod.uid, None)
+
     def _later(self, pod: Pod, answer: Evicted) -> None:
-        wait = min(LAST_RETRY, self.wait.get(pod.uid, FIRST_RETRY / 2) * 2)
+        wait = self.wait.get(pod.uid, FIRST_RETRY)
+        wait = min(LAST_RETRY, random.uniform(FIRST_RETRY, wait * 3))
         self.wait[pod.uid] = wait
-        self.next_try[pod.uid] = self.ctx.now() + wait * random.uniform(0.8, 1.2)
+        self.next_try[pod.uid] = self.ctx.now() + wait
         self.reasons[pod.uid] = f"pod {pod.namespace}/{pod.name}: {answer.why}"
+        if answer.budget:
+            self.blocked[pod.uid] = f"{pod.namespace}/{answer.budget}"
+        if answer.busy:
+            self.ctx.moving.throttle.cut("the API asks for fewer requests", self.ctx.now())
 
-    # -- surging -----------------------------------------------------------------------------
+    # -- on the way --------------------------------------------------------------------------
 
-    async def _release(self, turn: list[Pod]) -> None:
-        """Release as many as may be on the way at once; those that are count."""
-        flying = Counter(self.order.of(p).workload for p in turn if p.released)
-        for p in turn:
-            own = self.order.of(p)
-            if p.released or not _surges(p, own.method):
-                continue
-            if flying[own.workload] >= own.at_once or flying.total() >= STARTS:
-                continue
-            flying[own.workload] += 1
-            name = f"{p.namespace}/{p.name}"
-            async with self.ctx.effect("release", name, on_host=False):
-                await self.ctx.tools.kube.release(p, self.ctx.owner)
-            self.reasons[p.uid] = f"pod {name} stays until its successor is Ready"
+    def _has_room(self, p: Pod, own: Turn) -> bool:
+        """Whether one more may be on its way; the reason is told where not."""
+        why = self.ctx.moving.throttle.why_not(
+            own.workload, own.at_once, dict(own.needs), self._unwell(own)
+        )
+        if why:
+            self.reasons[p.uid] = f"pod {p.namespace}/{p.name} waits: {why}"
+        return not why
+
+    def _unwell(self, own: Turn) -> str:
+        """A provider that is not well gets no new clients."""
+        if not own.providers:
+            return ""
+        for p in self.ctx.moving.board.pods.values():
+            starting = not p.ready and p.owner and not (p.terminating or p.finished)
+            if starting and (workload := workload_of(p)) in own.providers:
+                return f"{p.namespace}/{p.name} of {workload} is not Ready"
+        return ""
+
+    async def _heed_load(self, own: Turn) -> None:
+        """A provider that has little left gets its new clients more slowly."""
+        now = self.ctx.now()
+        if not own.providers or now - self.loads_read < LOADS_EVERY:
+            return
+        self.loads_read = now
+        mine = {
+            f"{p.namespace}/{p.name}": workload_of(p)
+            for p in self.ctx.moving.board.pods.values()
+            if p.owner and workload_of(p) in own.providers
+        }
+        for namespace in {name.partition("/")[0] for name in mine}:
+            for pod, load in (await self.ctx.tools.kube.loads(namespace)).items():
+                if load > BUSY and f"{namespace}/{pod}" in mine:
+                    self.ctx.moving.throttle.cut(f"{pod} uses {load:.0%} of its CPU", now)
+
+    def _flies(self, p: Pod, own: Turn, owner: str, ready: int) -> None:
+        self.flying[p.uid] = (p.namespace, owner, ready)
+        self.ctx.moving.throttle.begin(
+            p.uid,
+            Flight(
+                workload=own.workload,
+                since=self.ctx.now(),
+                expected=own.seconds,
+                needs=tuple(name for name, _ in own.needs),
+            ),
+        )
+
+    def _grounded(self, uid: str) -> None:
+        self.flying.pop(uid, None)
+        self.ctx.moving.throttle.drop([uid])
+
+    def _resume(self, p: Pod, own: Turn) -> None:
+        """A release of a process that has died is on its way like any other."""
+        if p.uid not in self.flying:
+            self.ctx.moving.invariance.surges(p.namespace, p.released)
+            self._flies(p, own, p.released, LAST_READY)
+
+    async def _release(self, p: Pod, own: Turn) -> None:
+        if not self._has_room(p, own):
+            return
+        name = f"{p.namespace}/{p.name}"
+        self.ctx.moving.invariance.surges(p.namespace, p.owner)
+        async with self.ctx.effect("release", name, on_host=False):
+            await self.ctx.tools.kube.release(p, self.ctx.owner)
+        self._flies(p, own, p.owner, LAST_READY)
+        self.reasons[p.uid] = f"pod {name} stays until its successor is Ready"
 
     async def _succeeded(self, p: Pod) -> bool:
         now = await self.ctx.tools.kube.standing(p.namespace, p.released)
         if now.full:
+            self.homeless.pop(p.uid, None)
+            self.ctx.moving.throttle.land(p.uid, self.ctx.now())
             return True
         self.reasons[p.uid] = (
             f"pod {p.namespace}/{p.name} stays until its successor is Ready: {_ready(now)}"
         )
+        self._homeless(p.uid, now)
         return False
+
+    def _homeless(self, uid: str, now: Standing) -> None:
+        """A successor that the scheduler finds no node for is no reason to go on elsewhere."""
+        if not now.pending or self.comes_back:
+            self.homeless.pop(uid, None)
+        elif self.ctx.now() - self.homeless.setdefault(uid, self.ctx.now()) > HOMELESS:
+            self.homeless.pop(uid)
+            self.ctx.pause(f"Pod {now.pending} For {HOMELESS:.0f} s now. Make room.", by="pawl")
+
+    async def _land(self, pods: dict[str, Pod]) -> None:
+        """Who has arrived: its workload has as many Ready pods as it must have, and a pod that was
+        released has gone."""
+        for uid, (namespace, owner, ready) in list(self.flying.items()):
+            pod = pods.get(uid)
+            if pod is not None and not pod.terminating:
+                continue
+            if not owner:
+                self._grounded(uid)
+                continue
+            now = await self.ctx.tools.kube.standing(namespace, owner)
+            back = self.comes_back and bool(now.pending)
+            if now.ready >= min(ready, now.wanted) or back:
+                del self.flying[uid]
+                self.reasons.pop(uid, None)
+                self.ctx.moving.throttle.land(uid, self.ctx.now())
+                if not any(f[:2] == (namespace, owner) for f in self.flying.values()):
+                    self.ctx.moving.invariance.rests(namespace, owner)
+            else:
+                self.reasons[uid] = f"{namespace}/{owner} is not whole yet: {_ready(now)}"
+                self._homeless(uid, now)
+
+
+LAST_READY = 1 << 30
+"""Of a surge all wanted pods must be Ready."""
 
 
 def _surges(pod: Pod, method: Method) -> bool:
@@ -242,6 +498,13 @@ async def _evict(ctx: Context, pods: list[Pod]) -> list[tuple[Pod, Evicted]]:
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors
     return answers
+
+
+def _ending(pod: Pod) -> str:
+    """What may hold a pod that was asked to end."""
+    if pod.finalizers:
+        return f"pod {pod.namespace}/{pod.name} is held by its finalizer {pod.finalizers[0]}"
+    return f"pod {pod.namespace}/{pod.name} is ending, and has {pod.grace_seconds:.0f} s for it"
 
 
 def _ready(now: Standing) -> str:

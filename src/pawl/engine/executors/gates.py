@@ -18,8 +18,9 @@ from pawl.core.actions import (
     SwapKubeProxy,
     SwapNode,
 )
-from pawl.core.errors import StepFailed, Temporary
+from pawl.core.errors import StepFailed, Temporary, Unreachable
 from pawl.core.findings import Severity
+from pawl.core.foreseen import Foreseen, foresee, missing, nodes_to_empty
 from pawl.core.model import ClusterState
 from pawl.engine.context import Context
 from pawl.engine.executors import etcd_health
@@ -51,10 +52,20 @@ async def preflight(action: Preflight, ctx: Context) -> str:
     if silent:
         lost = "; ".join(f"{u.source}: {u.why}" for u in silent)
         raise Temporary(f"not everything could be read, so nothing is begun: {lost}", 5.0)
+    moves = await _foreseen(ctx, state)
     findings = checks.run(
-        checks.Facts(state=state, target=ctx.plan.target, config=ctx.tools.config)
+        checks.Facts(state=state, target=ctx.plan.target, config=ctx.tools.config, moves=moves)
     )
-    reasons = [f.sentence() for f in findings if f.severity is Severity.BLOCKER]
+    accepted = {(f.code, f.subject) for f in ctx.plan.findings if f.waived}
+    reasons = [
+        f.sentence()
+        for f in findings
+        if f.severity is Severity.BLOCKER and (f.code, f.subject) not in accepted
+    ]
+    reasons += [
+        f"{x.workload} needs more leeway now ({x.what}) than the plan asks for: make a new plan."
+        for x in (missing(ctx.plan.loosens, moves) if moves else ())
+    ]
     reasons += accept.ended(ctx.plan.waivers, accept.day_of(ctx.now()))
     if reasons:
         told = "\n".join(f"  - {reason}" for reason in reasons)
@@ -64,6 +75,18 @@ async def preflight(action: Preflight, ctx: Context) -> str:
     ctx.evidence("before", state)
     warnings = sum(f.severity is Severity.WARNING for f in findings)
     return f"{len(findings)} findings, {warnings} of them warnings, none forbids the run."
+
+
+async def _foreseen(ctx: Context, state: ClusterState) -> Foreseen | None:
+    """Where nodes are to be emptied: what that asks for now. None where it cannot be told: then
+    the checks of the state decide."""
+    if not nodes_to_empty(state, ctx.plan.target):
+        return None
+    try:
+        facts = await ctx.tools.workloads.read()
+    except (Unreachable, Temporary):
+        return None
+    return foresee(facts, state, ctx.plan.target, patience=ctx.timeouts.eviction)
 
 
 async def point_of_no_return(action: PointOfNoReturn, ctx: Context) -> str:
@@ -140,16 +163,22 @@ async def check_landed(action: Landed, ctx: Context) -> str:
     if not state.complete:
         lost = "; ".join(f"{u.source}: {u.why}" for u in state.unread)
         raise Temporary(f"what landed cannot be told, not everything could be read: {lost}", 5.0)
+    behind = ctx.quarantined
     short = [
         s.id
         for s in ctx.plan.steps
         if s.action != action
+        and getattr(s.action, "node", "") not in behind
         and landed.satisfied(s.action, state) is False
         and isinstance(s.action, _LASTING)
     ]
     if short:
         raise StepFailed(f"not landed: {', '.join(short)}. Look at it, then: pawl resume.")
-    kept = [n.name for n in state.nodes if n.cordoned_by == ctx.owner or marks.marked(n)]
+    kept = [
+        n.name
+        for n in state.nodes
+        if n.name not in behind and (n.cordoned_by == ctx.owner or marks.marked(n))
+    ]
     if kept:
         raise StepFailed(f"node {', '.join(kept)} still carries a mark of pawl.")
     # The object of a pod that has ended stays until it is collected, long after its node went.
@@ -157,6 +186,9 @@ async def check_landed(action: Landed, ctx: Context) -> str:
     if loose:
         names = ", ".join(f"{p.namespace}/{p.name}" for p in loose)
         raise StepFailed(f"pod {names} was released by pawl and is still there.")
+    if lent := await ctx.tools.leeway.lent():
+        names = ", ".join(x.name for x in lent)
+        raise StepFailed(f"{names} is still loosened by pawl: pawl resume gives it back.")
     out = [b.name for b in state.balancer if b.admin != "ready"]
     if out:
         raise StepFailed(f"API server {', '.join(out)} is not back in the balancer.")

@@ -14,16 +14,24 @@ from pawl.core.errors import StepFailed
 from pawl.core.model import ClusterState, Node
 from pawl.engine.context import Context, Interrupted
 from pawl.engine.executors import component
-from pawl.engine.executors.drain import drain
+from pawl.engine.executors.drain import Stalled, drain
 from pawl.engine.executors.etcd_replace import claim, provider
 from pawl.ports.machines import Image
 from pawl.ports.observer import Part
+from pawl.ports.watch import Change, VolumeNow
 
 LEASE_FRESH = 40.0
 """Seconds; the kubelet renews its Lease every 10 s, and is called lost after 40 s."""
 DETACH_SECONDS = 300.0
 NODES: frozenset[Part] = frozenset({"nodes"})
 """What a look at node objects and their Leases reads."""
+
+
+class LeftBehind(Exception):
+    """The node cannot be emptied, stays closed, and the rest goes on without it."""
+
+    def note(self, name: str) -> str:
+        return f"node {name} stays behind, closed: {self}"
 
 
 def node_at(name: str, version: str, state: ClusterState) -> str:
@@ -59,7 +67,10 @@ async def swap_node(action: SwapNode, ctx: Context) -> str:
     host = host_of(node, name)
     found = await component.reachable(ctx, host)
     if _still_old(ctx, action, found.current.get("kubelet"), host):
-        moved = await _empty(ctx, name, leaving=False) if action.drain else 0
+        try:
+            moved = await _empty(ctx, name, leaving=False) if action.drain else 0
+        except LeftBehind as left:
+            return left.note(name)
     else:
         moved = 0
     try:
@@ -93,12 +104,21 @@ def _still_old(ctx: Context, action: SwapNode, linked: str | None, host: str) ->
 
 async def _empty(ctx: Context, name: str, *, leaving: bool) -> int:
     """Cordon and drain; on failure or interruption the cordon is given back. `leaving`: its machine
-    goes afterwards, so load balancers are told first, and have the drain's time to notice."""
+    goes afterwards, so load balancers are told first, and have the drain's time to notice. A node
+    that stalls is left behind, closed, where the policy has room for one more; else the run pauses.
+    """
     await cordon(ctx, name)
     try:
         if leaving:
             await _tell_load_balancers(ctx, name)
-        return await drain(ctx, name)
+        return await drain(ctx, name, comes_back=not leaving)
+    except Stalled as stalled:
+        if ctx.quarantine(name, str(stalled)):
+            await _return_to_load_balancers(ctx, name)
+            raise LeftBehind(str(stalled)) from stalled
+        ctx.pause(str(stalled), by="pawl")
+        await give_back(ctx, name)
+        raise Interrupted(str(stalled)) from stalled
     except (StepFailed, Interrupted):
         await give_back(ctx, name)
         raise
@@ -119,11 +139,16 @@ async def _tell_load_balancers(ctx: Context, name: str) -> None:
             await ctx.tools.kube.taint(name, marks.LEAVING)
 
 
-async def give_back(ctx: Context, name: str) -> None:
+async def _return_to_load_balancers(ctx: Context, name: str) -> None:
     node = (await ctx.look(parts=NODES)).node(name)
     if node is not None and marks.leaving(node):
         async with ctx.effect("return-to-load-balancers", name, on_host=False):
             await ctx.tools.kube.untaint(name, marks.LEAVING.key)
+
+
+async def give_back(ctx: Context, name: str) -> None:
+    await _return_to_load_balancers(ctx, name)
+    node = (await ctx.look(parts=NODES)).node(name)
     if node is not None and marks.ours(node):
         async with ctx.effect("uncordon", name, on_host=False):
             await ctx.tools.kube.uncordon(name, node.cordoned_by)
@@ -163,7 +188,10 @@ async def retire_node(action: RetireNode, ctx: Context) -> str:
     moved = 0
     if node is not None:
         if node.ready:
-            moved = await _empty(ctx, name, leaving=True)
+            try:
+                moved = await _empty(ctx, name, leaving=True)
+            except LeftBehind as left:
+                return left.note(name)
         else:
             await _not_lost(ctx, name)
         await _detached(ctx, name)
@@ -188,13 +216,26 @@ async def _not_lost(ctx: Context, name: str) -> None:
 
 
 async def _detached(ctx: Context, name: str) -> None:
+    """Until no VolumeAttachment names the node: a machine that goes before its volumes are let go
+    keeps them from every other node, for six minutes or for ever."""
+
+    def about(change: Change) -> bool:
+        item = getattr(change, "item", None)
+        return item is None or (isinstance(item, VolumeNow) and item.node == name)
+
+    ctx.moving.begin()
     deadline = ctx.now() + DETACH_SECONDS
-    while (count := await ctx.tools.kube.volumes_attached(name)) > 0:
-        ctx.safe_point()
-        ctx.waiting(f"{count} volumes are still attached to {name}.")
-        if ctx.now() >= deadline:
-            raise StepFailed(
-                f"{count} volumes are still attached to {name} after {DETACH_SECONDS:.0f} s: look "
-                "at their VolumeAttachments; the machine is kept. Then: pawl resume."
-            )
-        await ctx.sleep(1.0)
+    with ctx.moving.board.listening(about) as ear:
+        while True:
+            ear.clear()
+            count = await ctx.tools.kube.volumes_attached(name)
+            if not count:
+                return
+            ctx.safe_point()
+            ctx.waiting(f"{count} volumes are still attached to {name}.")
+            if ctx.now() >= deadline:
+                raise StepFailed(
+                    f"{count} volumes are still attached to {name} after {DETACH_SECONDS:.0f} s: "
+                    "look at their VolumeAttachments; the machine is kept. Then: pawl resume."
+                )
+            await ear.wait(deadline - ctx.now())

@@ -7,12 +7,17 @@ be known. Then pods leave by eviction alone, in no order, as from any drain.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from pawl.core.errors import PawlError
-from pawl.core.workloads.methods import Method
+from pawl.core.workloads.moves import MovePlan
+from pawl.core.workloads.obstacles import Resolution
+from pawl.core.workloads.pace import Pace
 from pawl.core.workloads.planner import plan
 from pawl.core.workloads.scenario import Scenario
+from pawl.core.workloads.surroundings import Method
 from pawl.engine.context import Context
 from pawl.ports.kube import Pod
 
@@ -21,19 +26,33 @@ LAST = 1 << 30
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """`workload` is its key; `at_once` pods of it may be on the way together."""
+    """`workload` is its key; `at_once` pods of it may be on the way together. `needs`: what a pod
+    of it takes a slot of while it is on its way, with the limit. `seconds`: predicted for one pod.
+    `budgets` select its pods, by name."""
 
     workload: str
     tier: int
     method: Method
     at_once: int
+    seconds: float = 0.0
+    providers: tuple[str, ...] = ()
+    needs: tuple[tuple[str, int], ...] = ()
+    resolutions: tuple[Resolution, ...] = ()
+    budgets: tuple[str, ...] = ()
+
+    @property
+    def object(self) -> str:
+        """ "shop/Deployment/web" -> "Deployment/web"."""
+        return self.workload.partition("/")[2]
 
 
 class Turns:
     """The turn of each workload with pods on one node."""
 
-    def __init__(self, turns: dict[str, Turn]) -> None:
+    def __init__(self, turns: dict[str, Turn], least: float = 0.0, term: str = "") -> None:
         self._turns = turns
+        self.least, self.term = least, term
+        """The least time for the node's moves in seconds, and what binds."""
 
     def of(self, pod: Pod) -> Turn:
         key = workload_of(pod)
@@ -60,10 +79,33 @@ async def turns(ctx: Context, node: str) -> Turns:
             f"{facts.unread[0].source} was not read ({facts.unread[0].why})"
         )
         return Turns({})
+    ctx.moving.cap(facts)
     made = plan(facts, Scenario(old=(node,), new=()), patience=ctx.timeouts.eviction)
-    return Turns(
-        {
-            w.key: Turn(workload=w.key, tier=w.tier, method=w.method, at_once=w.at_once)
-            for w in made.workloads
-        }
-    )
+    bound = max(made.waves, key=lambda w: w.least, default=None)
+    if bound is None:
+        return Turns({})
+    return Turns(_turns(made, ctx.moving.pace), bound.terms.get(bound.term, 0.0), bound.term)
+
+
+def _turns(made: MovePlan, pace: Pace) -> dict[str, Turn]:
+    clients: Counter[str] = Counter()
+    for w in made.workloads:
+        for provider in w.providers:
+            clients[provider] += w.replicas
+    return {
+        w.key: Turn(
+            workload=w.key,
+            tier=w.tier,
+            method=w.method,
+            at_once=w.at_once,
+            seconds=w.seconds,
+            providers=w.providers,
+            needs=(
+                *((f"clients of {p}", pace.clients(clients[p])) for p in w.providers),
+                *((f"image pulls from {r}", pace.pulls) for r in w.registries),
+            ),
+            resolutions=w.resolutions,
+            budgets=tuple(b.partition("/")[2] for b in w.budgets),
+        )
+        for w in made.workloads
+    }

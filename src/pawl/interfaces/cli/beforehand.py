@@ -23,6 +23,7 @@ from pawl.core.checks import FlagComplaint
 from pawl.core.checks.in_use import CONTROL_PLANE, NODE
 from pawl.core.errors import PawlError, Unreachable
 from pawl.core.findings import Finding
+from pawl.core.foreseen import Foreseen, foresee, nodes_to_empty
 from pawl.core.inuse.blame import blame
 from pawl.core.knowledge.store import Knowledge
 from pawl.core.lint import waive
@@ -76,6 +77,7 @@ class Look:
         wanted = "changelog" not in self.left_out
         scan, scan_unread = await self._scan(state, target)
         addons, addons_unread = await self._inventory(state, target)
+        moves = await self._moves(state, target)
         return Found(
             Beforehand(
                 uses=uses,
@@ -88,6 +90,7 @@ class Look:
                     f"The notes of {span} are newer than what is shipped and were not read."
                     for span in (newer if wanted else ())
                 ),
+                moves=moves,
                 scan=scan,
                 scan_unread=scan_unread,
                 inventory=addons,
@@ -102,6 +105,17 @@ class Look:
             ),
             tuple(dict.fromkeys((*staged, *said))),
         )
+
+    async def _moves(self, state: ClusterState, target: Target) -> Foreseen | None:
+        """What emptying the nodes asks for. What was not read leaves it to the plainer checks."""
+        if not nodes_to_empty(state, target):
+            return None
+        try:
+            facts = await self.session.see_workloads(connections=False)
+        except Unreachable as error:
+            return Foreseen(unread=(Unread(source="workloads", why=str(error)),))
+        patience = self.session.config.policy.timeouts.eviction
+        return foresee(facts, state, target, patience=patience)
 
     async def _scan(
         self, state: ClusterState, target: Target

@@ -28,6 +28,7 @@ from pawl.core.events import (
     GatesJudged,
     GatesWatched,
     Paused,
+    Quarantined,
     Resumed,
     RunEnded,
     RunStarted,
@@ -149,6 +150,8 @@ class PlainLines(Narrator):
                 return f"  resumed by {event.by}"
             case Aborted():
                 return f"  aborted by {event.by}: {event.why}"
+            case Quarantined():
+                return f"  node {event.node} stays behind: {event.why}"
             case RunEnded():
                 return f"{event.outcome}: {event.why}"
             case GatesWatched():

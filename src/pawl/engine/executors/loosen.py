@@ -1,0 +1,141 @@
+"""What the plan loosens so that a pod may go whose budget would never let it, and its giving back.
+
+    scale          one replica more, Ready; then the old pod is the one that goes when it is taken
+                   back (a ReplicaSet), or is evicted within the room that it makes (a StatefulSet)
+    restart        the Deployment's own rolling update, where pods cannot be released one by one
+    always-allow   the budget lets pods go that are not healthy anyway
+
+Only what the approved plan names is loosened. Each is marked on the object, so that whoever resumes
+finds it; it is given back when its node is empty, and when the step fails or the run is aborted.
+"""
+
+from __future__ import annotations
+
+from pawl.core.loosening import Loosening
+from pawl.engine.context import Context
+from pawl.engine.executors.turns import Turn
+from pawl.ports.kube import Pod
+from pawl.ports.leeway import Lent
+
+ENDS_ITS_OWN = ("Deployment", "ReplicaSet")
+"""Kinds that end a chosen pod when there is one too many."""
+
+
+class Loosened:
+    """What one drain has loosened, or found loosened."""
+
+    def __init__(self, ctx: Context, node: str) -> None:
+        self.ctx, self.node = ctx, node
+        self._held: dict[tuple[str, str], Lent] | None = None
+        self._using: set[str] = set()
+
+    async def why_not_evict(self, p: Pod, own: Turn) -> str:
+        """Why the pod must not be evicted now, "" when it may."""
+        if own.method == "surge-restart" and self._planned("restart", own):
+            return await self._restart(p, own)
+        # With one replica more the budget allows one, and the facts ask for none any more.
+        if self._planned("scale", own) and (
+            "scale" in own.resolutions or ("scale", own.workload) in await self._known() or p.victim
+        ):
+            return await self._scale(p, own)
+        if "always-allow" in own.resolutions and self._planned("always-allow", own):
+            for budget in own.budgets:
+                await self._lend("always-allow", p.namespace, f"PodDisruptionBudget/{budget}")
+        return ""
+
+    async def end(self) -> None:
+        """Give back what nobody uses any more: also what a process that died had loosened."""
+        mine, self._using = self._using, set()
+        self.ctx.moving.in_use.subtract(mine)
+        if not mine and self._held is None and not self.ctx.plan.loosens:
+            return
+        await take_back_leeway(self.ctx)
+        self._held = None
+
+    # -- each way ----------------------------------------------------------------------------
+
+    async def _restart(self, p: Pod, own: Turn) -> str:
+        name = own.object
+        await self._lend("restart", p.namespace, name)
+        why = await self.ctx.tools.leeway.rolled_out(p.namespace, name)
+        return f"pod {p.namespace}/{p.name} is replaced by a rolling update; {why or 'it ends'}"
+
+    async def _scale(self, p: Pod, own: Turn) -> str:
+        name, pod = own.object, f"pod {p.namespace}/{p.name}"
+        kube, leeway = self.ctx.tools.kube, self.ctx.tools.leeway
+        now = await kube.standing(p.namespace, name)
+        if p.victim and now.ready > now.wanted:
+            return f"{pod} is the one too many: its controller ends it"
+        lent = await self._lend("scale", p.namespace, name)
+        more = int(lent.was) + 1
+        now = await kube.standing(p.namespace, name)
+        if now.ready < more:
+            pending = f"; {now.pending}" if now.pending else ""
+            return f"{pod} stays until one replica more is Ready: {now.ready} of {more}{pending}"
+        if not name.startswith(tuple(f"{kind}/" for kind in ENDS_ITS_OWN)):
+            return ""
+        allowed = await kube.allowances(p)
+        if full := next((b for b, left in allowed.items() if left < 1), ""):
+            return f"{pod}: budget {full} allows nothing yet, with {now.ready} Ready pods"
+        async with self.ctx.effect("choose", f"{p.namespace}/{p.name}", on_host=False):
+            await leeway.choose(p)
+        await self._give_back(lent)
+        return f"{pod} is the one too many: its controller ends it"
+
+    # -- lending -----------------------------------------------------------------------------
+
+    def _planned(self, what: str, own: Turn) -> bool:
+        wanted = Loosening(what=what, workload=own.workload)  # type: ignore[arg-type]
+        return wanted in self.ctx.plan.loosens
+
+    async def _lend(self, what: str, namespace: str, name: str) -> Lent:
+        """Loosen it, unless that is done already."""
+        held = await self._known()
+        key = (what, f"{namespace}/{name}")
+        if key[1] not in self._using:
+            self._using.add(key[1])
+            self.ctx.moving.in_use[key[1]] += 1
+        if key not in held:
+            leeway, owner = self.ctx.tools.leeway, self.ctx.owner
+            async with self.ctx.effect(what, key[1], on_host=False):
+                match what:
+                    case "scale":
+                        await leeway.scale(namespace, name, owner)
+                    case "restart":
+                        await leeway.restart(namespace, name, owner)
+                    case _:
+                        await leeway.allow_unhealthy(namespace, name.partition("/")[2], owner)
+            self._held = None
+            held = await self._known()
+        return held.get(key) or Lent(
+            what=what,  # type: ignore[arg-type]
+            namespace=namespace,
+            object=name,
+            was="0",
+            to=self.ctx.owner,
+        )
+
+    async def _known(self) -> dict[tuple[str, str], Lent]:
+        if self._held is None:
+            self._held = {(x.what, x.name): x for x in await self.ctx.tools.leeway.lent()}
+        return self._held
+
+    async def _give_back(self, lent: Lent) -> None:
+        await give_back(self.ctx, lent)
+        if self._held is not None:
+            self._held.pop((lent.what, lent.name), None)
+
+
+async def give_back(ctx: Context, lent: Lent) -> None:
+    async with ctx.effect(f"give-back-{lent.what}", lent.name, on_host=False):
+        await ctx.tools.leeway.give_back(lent)
+
+
+async def take_back_leeway(ctx: Context, *, all_of_it: bool = False) -> list[str]:
+    """Give everything back that pawl has loosened and that no drain of this process uses."""
+    told = []
+    for lent in await ctx.tools.leeway.lent():
+        if all_of_it or ctx.moving.in_use[lent.name] <= 0:
+            await give_back(ctx, lent)
+            told.append(f"{lent.name} is as it was before.")
+    return told

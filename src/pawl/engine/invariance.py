@@ -1,0 +1,124 @@
+"""Invariants of moving pods, looked at on every change; a breach pauses the run within that event.
+
+    no pod lands on a node that is closed
+    Ready pods of a workload that surges are never fewer than when its surge began
+    a node that was Ready stays Ready, unless pawl works on it
+
+A pause lets what is half done come to a safe point and begins nothing more. That is right even
+where somebody else is the cause: two causes of disruption at once are one too many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anyio.abc import TaskGroup
+
+from pawl.core.errors import PawlError
+from pawl.engine.board import Board
+from pawl.ports.kube import Kube, Pod
+from pawl.ports.watch import Change, Listed, NodeNow, Put
+
+GRACE = 2.0
+"""Seconds for which a pod may still appear on a node that was just closed: it was bound before."""
+Key = tuple[str, str]
+"""(namespace, "ReplicaSet/name")."""
+
+
+class Invariance:
+    """`busy`: the nodes that are worked on. `pause`: what a breach does. `now`: the run's clock."""
+
+    def __init__(
+        self,
+        board: Board,
+        kube: Kube,
+        group: TaskGroup,
+        *,
+        busy: Callable[[], set[str]],
+        pause: Callable[[str], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._board, self._kube, self._group = board, kube, group
+        self._busy, self._pause, self._now = busy, pause, now
+        self._surging: dict[Key, int] = {}
+        self._closed: dict[str, float] = {}
+        """Closed nodes, and since when that is known."""
+        self._old: set[str] = set()
+        """UIDs that are no news on a closed node."""
+        self._ready: set[str] = set()
+        board.also(self.take)
+
+    def surges(self, namespace: str, owner: str) -> None:
+        """From now on its Ready pods are watched; those of now are what must stay."""
+        self._surging.setdefault((namespace, owner), self._serving((namespace, owner)))
+
+    def rests(self, namespace: str, owner: str) -> None:
+        """Its surge is over: what happens to it now is not pawl's doing."""
+        self._surging.pop((namespace, owner), None)
+
+    def take(self, change: Change) -> None:
+        match change:
+            case Listed(what="pods", items=items):
+                self._old = {i.uid for i in items if isinstance(i, Pod)}
+            case Listed(what="nodes", items=items):
+                for i in items:
+                    if isinstance(i, NodeNow):
+                        self._node(i)
+            case Put(item=NodeNow() as node):
+                self._node(node)
+            case _ if isinstance(pod := getattr(change, "item", None), Pod):
+                self._landed(pod)
+                self._thinned(pod)
+
+    def _node(self, node: NodeNow) -> None:
+        if node.closed or node.unschedulable:
+            self._closed.setdefault(node.name, self._now())
+        else:
+            self._closed.pop(node.name, None)
+        if node.ready:
+            self._ready.add(node.name)
+        elif node.name in self._ready and node.name not in self._busy():
+            self._ready.discard(node.name)
+            self._pause(f"Node {node.name} was Ready and is not any more. Look at it.")
+
+    def _landed(self, pod: Pod) -> None:
+        if not pod.node or pod.uid in self._old:
+            return
+        since = self._closed.get(pod.node)
+        self._old.add(pod.uid)
+        stays = pod.mirror or pod.finished or pod.owner.startswith("DaemonSet/")
+        if since is not None and not stays and self._now() - since > GRACE:
+            self._pause(
+                f"Pod {pod.namespace}/{pod.name} landed on {pod.node}, which is closed: it would "
+                "have to move twice. Look at what it tolerates, and who has placed it there."
+            )
+
+    def _thinned(self, pod: Pod) -> None:
+        key = (pod.namespace, pod.released or pod.owner)
+        floor = self._surging.get(key)
+        if floor is not None and self._serving(key) < floor:
+            self._group.start_soon(self._confirm, key, floor)
+
+    async def _confirm(self, key: Key, floor: int) -> None:
+        """Fewer may be wanted by now (an autoscaler, a person): that is no breach."""
+        try:
+            wanted = (await self._kube.standing(*key)).wanted
+        except PawlError:
+            return  # the next change asks again
+        serving = self._serving(key)
+        if key not in self._surging or serving >= floor:
+            return
+        if serving >= wanted:
+            self._surging[key] = wanted
+            return
+        self._surging[key] = serving
+        self._pause(
+            f"{serving} of {wanted} pods of {key[0]}/{key[1]} are Ready while it surges: one was "
+            "lost beside the move. Look at its pods."
+        )
+
+    def _serving(self, key: Key) -> int:
+        return sum(
+            p.ready and not p.terminating and (p.namespace, p.released or p.owner) == key
+            for p in self._board.pods.values()
+        )

@@ -1,0 +1,64 @@
+"""What all drains of a run share: what is seen, how much may happen at once, what stays true."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from anyio.abc import TaskGroup
+
+from pawl.core.actions import RetireNode, SwapNode
+from pawl.core.plan import Plan
+from pawl.core.workloads.facts import Workloads
+from pawl.core.workloads.gather import STATIC
+from pawl.core.workloads.pace import Pace
+from pawl.core.workloads.throttle import Throttle
+from pawl.engine.board import Board
+from pawl.engine.invariance import Invariance
+from pawl.ports.kube import Kube
+
+
+class Moving:
+    """`busy`: the nodes that running steps work on; `pause`: asks the run to pause, with a reason;
+    `now`: the run's clock."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        kube: Kube,
+        group: TaskGroup,
+        *,
+        busy: Callable[[], set[str]],
+        pause: Callable[[str], None],
+        now: Callable[[], float],
+    ) -> None:
+        self.pace = Pace()
+        self.board = Board(kube)
+        self.invariance = Invariance(self.board, kube, group, busy=busy, pause=pause, now=now)
+        self.throttle = Throttle(self.pace.starts_least)
+        self.in_use: Counter[str] = Counter()
+        """Objects that are loosened, and how many drains need them so."""
+        self.reasserted: set[tuple[str, str]] = set()
+        """(node, mark) that somebody had taken away, and that was put back."""
+        self._plan, self._group = plan, group
+        self._capped = False
+
+    def begin(self) -> None:
+        """Watch from now on."""
+        self.board.begin(self._group)
+
+    def cap(self, facts: Workloads) -> None:
+        """The plan's cap on pod starts in flight, by all pods that its nodes carry. Once a run:
+        what has moved already still belongs to it."""
+        if self._capped:
+            return
+        self._capped = True
+        nodes = {
+            s.action.node for s in self._plan.steps if isinstance(s.action, RetireNode | SwapNode)
+        }
+        kinds = {c.key: c.kind for c in facts.controllers}
+        moves = sum(
+            p.node in nodes and not p.finished and kinds.get(p.owner) not in ("DaemonSet", STATIC)
+            for p in facts.pods
+        )
+        self.throttle = Throttle(self.pace.starts(moves))

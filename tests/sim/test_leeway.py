@@ -1,0 +1,197 @@
+"""What blocks for ever is resolved in the plan: surge, one replica more, a sick pod's leave to go.
+
+Each way ends with every pod moved, no dip that was not announced, and nothing left loosened,
+whatever instant the process dies at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from harness import RUN, Crash, drive, nodes_planned, virtual
+from test_crashes import CutEach
+from test_faults import nodes_only, quick
+
+from pawl.core import marks
+from pawl.core.errors import Refused
+from pawl.core.events import Aborted
+from pawl.core.loosening import Loosening
+from pawl.testing.cluster import SimCluster
+from pawl.testing.pods import Deployment
+
+WEB = "shop/Deployment/web"
+
+
+def with_one(**fields: object) -> SimCluster:
+    """One Deployment of three pods, its budget asks for all of them."""
+    cluster = quick()
+    pods = cluster.world.pods
+    web = {"namespace": "shop", "name": "web", "replicas": 3, "minimum": 3, **fields}
+    pods.deployments[:] = [Deployment(**web)]  # type: ignore[arg-type]
+    pods.pods.clear()
+    cluster.world.settle()
+    for pod in pods.pods.values():
+        pod.ready_at = 0.0
+    cluster.world.violations.clear()
+    return cluster
+
+
+def clean(cluster: SimCluster) -> None:
+    """Nothing is loosened, released, chosen, closed; every pod is there."""
+    pods = cluster.world.pods
+    for d in pods.deployments:
+        assert (d.lent, d.always_allow) == ({}, False)
+        assert pods.serving(d) == d.replicas == 3
+    assert not [p for p in pods.pods.values() if p.released or p.victim]
+    assert not [n for n in cluster.state().nodes if n.unschedulable or marks.closed(n)]
+
+
+def done(cluster: SimCluster, verb: str) -> int:
+    return sum(c.verb == verb for c in cluster.world.changes)
+
+
+WAYS: dict[str, tuple[dict[str, object], str]] = {
+    "surge": ({}, "release"),
+    "scale": ({"stiff": True}, "scale"),
+    "restart": ({"by_hash": True, "replicas": 3}, "restart"),
+    "two budgets": ({"budgets": 2, "minimum": 2}, "delete"),
+}
+
+
+def on_one_node(cluster: SimCluster) -> None:
+    """All pods on one node: only then a restart moves just those that must move."""
+    for pod in cluster.world.pods.pods.values():
+        pod.node = "worker-1"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@virtual
+async def test_what_blocks_for_ever_moves_without_a_dip(way: str) -> None:
+    fields, verb = WAYS[way]
+    cluster = with_one(**fields)
+    if way == "restart":
+        on_one_node(cluster)
+    plan = nodes_planned(cluster, nodes_only(cluster))
+    ended = await drive(cluster, plan)
+    assert ended.outcome == "done", ended.why
+    assert done(cluster, verb) > 0
+    assert cluster.world.violations == []
+    assert cluster.world.pods.lowest["web"] == 3
+    clean(cluster)
+
+
+@virtual
+async def test_one_replica_more_starts_no_pod_twice() -> None:
+    """The pod that goes is the old one, not the one that has just started."""
+    cluster = with_one(stiff=True)
+    before = set(cluster.world.pods.names)
+    plan = nodes_planned(cluster, nodes_only(cluster))
+    assert plan.loosens == (Loosening(what="scale", workload=WEB),)
+    assert (await drive(cluster, plan)).outcome == "done"
+    started = set(cluster.world.pods.names) - before
+    assert len(started) == done(cluster, "scale")
+    assert done(cluster, "evict") == 0
+
+
+@virtual
+async def test_an_autoscaler_at_its_end_is_a_persons_matter() -> None:
+    cluster = with_one(stiff=True, most=3)
+    with pytest.raises(Refused) as refused:
+        nodes_planned(cluster, nodes_only(cluster))
+    (reason,) = [r for r in refused.value.reasons if r.startswith("PAWL-W001")]
+    assert "asks for 3 of 3 pods" in reason
+    for way in ("Relax the budget", "leave its node closed", "consent to the pod's deletion"):
+        assert way in reason
+    cluster = with_one(stiff=True, most=4)
+    assert (await drive(cluster, nodes_planned(cluster, nodes_only(cluster)))).outcome == "done"
+    clean(cluster)
+
+
+@virtual
+async def test_only_sick_pods_are_let_go_and_the_budget_is_as_before() -> None:
+    cluster = with_one(minimum=1, surges=False)
+    for pod in cluster.world.pods.pods.values():
+        pod.ready_at = float("inf")
+    cluster.world.pods.deployments[0].minimum = 1
+    plan = nodes_planned(cluster, nodes_only(cluster))
+    assert plan.loosens == (Loosening(what="always-allow", workload=WEB),)
+    ended = await drive(cluster, plan)
+    assert ended.outcome == "done", ended.why
+    assert done(cluster, "allow-unhealthy") == done(cluster, "give-back-always-allow") > 0
+    clean(cluster)
+
+
+@virtual
+async def test_what_the_plan_does_not_name_is_not_loosened() -> None:
+    """Tightened after the preflight: the run pauses, says what it waits for, touches nothing."""
+    cluster = with_one(minimum=1)
+    plan = nodes_planned(cluster, nodes_only(cluster))
+    assert plan.loosens == ()
+
+    def tightens(world: object) -> None:
+        web = cluster.world.pods.deployments[0]
+        web.minimum, web.stiff = 3, True
+
+    cluster.world.on("after", "stage", "worker-1/kubelet 1.37.0", tightens)
+    ended = await drive(cluster, plan)
+    assert ended.outcome == "paused"
+    assert "needs 3 healthy pods and has 3 currently" in ended.why
+    assert done(cluster, "scale") == 0
+    clean(cluster)
+
+
+@pytest.mark.parametrize("way", ["scale", "restart", "two budgets"])
+def test_a_crash_around_every_effect_leaves_nothing_loosened(way: str) -> None:
+    @virtual
+    async def go() -> None:
+        cluster = with_one(**WAYS[way][0])
+        if way == "restart":
+            on_one_node(cluster)
+        plan = nodes_planned(cluster, nodes_only(cluster))
+        before = set(cluster.world.pods.names)
+        hook, crashes = CutEach(), 0
+        while True:
+            try:
+                ended = await drive(cluster, plan, hook=hook, holder=f"process-{crashes}")
+                break
+            except Crash:
+                crashes += 1
+        assert (ended.outcome, cluster.world.violations) == ("done", []), ended.why
+        assert crashes > 10
+        assert cluster.world.pods.lowest["web"] == 3
+        twice = Counter(c.identity for c in cluster.world.changes if c.verb in ("evict", "delete"))
+        assert not [k for k, n in twice.items() if n > 1]
+        if way == "restart":
+            assert done(cluster, "restart") == 1
+            assert len(set(cluster.world.pods.names) - before) == 3 + done(cluster, "scale")
+        clean(cluster)
+
+    go()
+
+
+class CutAfter:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def before(self, effect: object) -> None:
+        return
+
+    async def after(self, effect: object) -> None:
+        if effect.name == self.name:  # type: ignore[attr-defined]
+            raise Crash
+
+
+@pytest.mark.parametrize(("way", "effect"), [("scale", "scale"), ("scale", "choose")])
+@virtual
+async def test_an_abort_gives_back_what_was_loosened(way: str, effect: str) -> None:
+    cluster = with_one(**WAYS[way][0])
+    plan = nodes_planned(cluster, nodes_only(cluster))
+    with pytest.raises(Crash):
+        await drive(cluster, plan, hook=CutAfter(effect))
+    assert cluster.world.pods.deployments[0].lent
+    cluster.journal.append(Aborted(at=0.0, run=RUN, why="changed our minds.", by="test"))
+    ended = await drive(cluster, plan, holder="aborting")
+    assert ended.outcome == "aborted"
+    assert "as it was before" in ended.why
+    clean(cluster)

@@ -1,0 +1,251 @@
+"""Waits watch: what happens is met within an event, and a broken invariant pauses at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from harness import RUN, drive, nodes_planned, planned, resume, virtual
+from msgspec.structs import replace
+from test_faults import QUICK, nodes_only, quick
+from test_moving import with_chain
+
+from pawl.core import marks
+from pawl.core.config import LimitConfig
+from pawl.core.events import Paused, Quarantined
+from pawl.testing.cluster import SimCluster
+from pawl.testing.pods import SimPod
+from pawl.testing.world import World
+
+
+def first_release(cluster: SimCluster, then: Callable[[World], None]) -> None:
+    """Right after the first pod was released."""
+    settle = cluster.world.changed
+
+    def changed(verb: str, target: str) -> None:
+        settle(verb, target)
+        if verb == "release":
+            cluster.world.changed = settle  # type: ignore[method-assign]
+            then(cluster.world)
+
+    cluster.world.changed = changed  # type: ignore[method-assign]
+
+
+def paused_at(cluster: SimCluster) -> float:
+    (event,) = [e for e in cluster.journal.events(RUN) if isinstance(e, Paused)]
+    return event.at
+
+
+@virtual
+async def test_a_workload_that_loses_a_pod_beside_its_surge_pauses_the_run() -> None:
+    cluster = with_chain()
+    at: list[float] = []
+
+    def lose(world: World) -> None:
+        released = next(p for p in world.pods.pods.values() if p.released)
+        other = next(
+            p
+            for p in world.pods.pods.values()
+            if p.owner == released.owner and not p.released and p.ready_at <= world.now
+        )
+        other.ready_at = world.now + 500.0
+        at.append(world.now)
+
+    first_release(cluster, lose)
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "paused"
+    assert "are Ready while it surges: one was lost beside the move" in ended.why
+    assert paused_at(cluster) - at[0] < 0.5
+    assert not [n for n in cluster.state().nodes if n.unschedulable]
+
+
+@virtual
+async def test_fewer_that_are_wanted_are_no_loss() -> None:
+    """An autoscaler scales down in the middle of a surge."""
+    cluster = with_chain()
+
+    def fewer(world: World) -> None:
+        world.pods.deployments[1].replicas -= 1
+
+    first_release(cluster, fewer)
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "done", ended.why
+
+
+@virtual
+async def test_a_pod_that_lands_on_a_closed_node_pauses_the_run() -> None:
+    cluster = with_chain()
+    at: list[float] = []
+
+    def lands(world: World) -> None:
+        def bind() -> None:
+            node = next(n.name for n in world.nodes.values() if n.unschedulable)
+            at.append(world.now)
+            world.pods.pods["stray"] = SimPod(
+                namespace="shop", name="stray", uid="stray", node=node,
+                owner="ReplicaSet/stray-1", ready_at=world.now,
+            )  # fmt: skip
+
+        world.later(3.0, bind)
+
+    first_release(cluster, lands)
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "paused"
+    assert "Pod shop/stray landed on worker-" in ended.why
+    assert "would have to move twice" in ended.why
+    assert paused_at(cluster) - at[0] < 0.5
+
+
+@virtual
+async def test_a_cordon_that_is_taken_off_is_put_back_once_and_then_asked_about() -> None:
+    cluster = with_chain()
+
+    def opened(world: World) -> None:
+        node = next(n for n in world.nodes.values() if n.unschedulable)
+
+        def open_it() -> None:
+            node.unschedulable, node.cordoned_by = False, ""
+
+        for seconds in opened_at:
+            world.later(seconds, open_it)
+
+    opened_at = [0.2]
+    first_release(cluster, opened)
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "done", ended.why
+    cordons = [c.target for c in cluster.world.changes if c.verb == "cordon"]
+    assert len(cordons) == len(set(cordons)) + 1
+
+    cluster = with_chain()
+    opened_at = [0.2, 0.8]
+    first_release(cluster, opened)
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "paused"
+    assert "Somebody has taken pawl's cordon off node worker-1 again" in ended.why
+
+
+@virtual
+async def test_a_budget_that_opens_is_asked_at_once() -> None:
+    """The retry would come after seconds; the budget's own change brings it forward."""
+    cluster = with_chain()
+    store = cluster.world.pods.deployments[2]
+    opened: list[float] = []
+    plan = planned(cluster, nodes_only(cluster))
+
+    def open_it() -> None:
+        store.minimum = 2
+        opened.append(cluster.world.now)
+
+    def tightens(world: World) -> None:
+        store.minimum = 3
+        world.later(40.0, open_it)
+
+    cluster.world.on("after", "stage", "worker-1/kubelet 1.37.0", tightens)
+    ended = await drive(cluster, plan)
+    assert ended.outcome == "done", ended.why
+    first = min(c.at for c in cluster.world.changes if c.verb == "evict")
+    assert 0 <= first - opened[0] < 0.5
+
+
+@virtual
+async def test_no_more_starts_than_the_plan_allows_and_fewer_when_the_api_is_busy() -> None:
+    cluster = with_chain()
+    cluster.world.pods.busy = 3
+    most = 0
+    settle = cluster.world.pods.settle
+
+    def counted() -> None:
+        nonlocal most
+        settle()
+        pods = cluster.world.pods.pods.values()
+        most = max(most, sum(p.ready_at > cluster.world.now for p in pods))
+
+    cluster.world.pods.settle = counted  # type: ignore[method-assign]
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "done", ended.why
+    assert 1 <= most <= 2
+
+
+def stubborn(cluster: SimCluster, node: str) -> None:
+    """A pod of the node never ends once it was evicted."""
+    pod = next(p for p in cluster.world.pods.pods.values() if p.node == node)
+    cluster.world.pods.frozen.add(pod.name)
+
+
+def limited(nodes: int) -> SimCluster:
+    cluster = quick()
+    policy = replace(QUICK, limits=LimitConfig(quarantine=nodes))
+    cluster.config = replace(cluster.config, policy=policy)
+    return cluster
+
+
+@pytest.mark.parametrize("way", ["in-place", "replace"])
+@virtual
+async def test_a_stubborn_node_stays_behind_and_the_rest_goes_on(way: str) -> None:
+    cluster = limited(1)
+    stubborn(cluster, "worker-2")
+    target = replace(nodes_only(cluster), node_strategy=way)
+    ended = await drive(cluster, nodes_planned(cluster, target))
+    assert ended.outcome == "done", ended.why
+    assert "1 nodes stay behind, closed and old." in ended.why
+    assert "worker-2 was not empty after" in ended.why
+    assert "is ending, and has 30 s for it" in ended.why
+    (left,) = [e for e in cluster.journal.events(RUN) if isinstance(e, Quarantined)]
+    assert left.node == "worker-2"
+    nodes = {n.name: n for n in cluster.state().nodes}
+    assert nodes["worker-2"].kubelet == "1.36.0"
+    assert nodes["worker-2"].unschedulable
+    others = [n for n in nodes.values() if n.name != "worker-2"]
+    assert {n.kubelet for n in others} == {"1.37.0"}
+    assert not [n.name for n in others if n.unschedulable or marks.closed(n)]
+    assert cluster.world.violations == []
+
+
+@virtual
+async def test_without_leave_for_it_a_stubborn_node_pauses_the_run() -> None:
+    cluster = limited(0)
+    stubborn(cluster, "worker-2")
+    plan = nodes_planned(cluster, nodes_only(cluster))
+    ended = await drive(cluster, plan)
+    assert ended.outcome == "paused"
+    assert "worker-2 was not empty after 60 s" in ended.why
+    assert not [n for n in cluster.state().nodes if n.unschedulable]
+    cluster.world.pods.frozen.clear()
+    for pod in cluster.world.pods.pods.values():
+        pod.ends_at = cluster.world.now if pod.ends_at is not None else None
+    resume(cluster)
+    ended = await drive(cluster, plan, holder="again")
+    assert ended.outcome == "done", ended.why
+
+
+@virtual
+async def test_a_second_stubborn_node_is_one_too_many() -> None:
+    cluster = limited(1)
+    stubborn(cluster, "worker-1")
+    stubborn(cluster, "worker-2")
+    ended = await drive(cluster, nodes_planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "paused"
+    assert "was not empty after" in ended.why
+
+
+@virtual
+async def test_a_machine_waits_for_its_volumes_to_be_let_go() -> None:
+    cluster = quick()
+    target = replace(nodes_only(cluster), node_strategy="replace")
+    cluster.world.nodes["worker-1"].volumes = 2
+    let_go: list[float] = []
+
+    def detaches(world: World) -> None:
+        def gone() -> None:
+            world.nodes["worker-1"].volumes = 0
+            let_go.append(world.now)
+
+        world.later(90.0, gone)
+
+    detaches(cluster.world)
+    ended = await drive(cluster, nodes_planned(cluster, target))
+    assert ended.outcome == "done", ended.why
+    gone = next(
+        c.at for c in cluster.world.changes if (c.verb, c.target) == ("delete-node", "worker-1")
+    )
+    assert 0 <= gone - let_go[0] < 1.0
