@@ -79,7 +79,7 @@ async def told(
     others = ("/api/v1/nodes", "/apis/policy/v1/poddisruptionbudgets",
               "/apis/storage.k8s.io/v1/volumeattachments")  # fmt: skip
     async with fake_api(directory, {PODS: script, **dict.fromkeys(others, quiet)}) as (_, path):
-        client = KubeClient(path, "", 2.0)
+        client = KubeClient(path, "", 30.0)
         seen: list[Change] = []
         task = asyncio.create_task(
             ApiKube(client).watch(lambda c: seen.append(c) if c.what == "pods" else None)
@@ -149,7 +149,7 @@ async def test_a_line_that_is_no_event_is_not_taken_for_one(tmp_path: Path) -> N
     script = Script([listing("5")], [(200, b"<html>502</html>\n")])
     async with told(tmp_path, script) as seen:
         await until(lambda: len(script.asked) == 2)
-        assert [type(c) for c in seen] == [Listed, Blind]
+        assert [type(c) for c in seen] == [Listed, Blind], seen
 
 
 async def test_what_is_seen_of_a_node(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ async def test_what_is_seen_of_a_node(tmp_path: Path) -> None:
               "/apis/storage.k8s.io/v1/volumeattachments")  # fmt: skip
     routes = {"/api/v1/nodes": nodes, **dict.fromkeys(others, quiet)}
     async with fake_api(tmp_path, routes) as (_, path):
-        client = KubeClient(path, "", 2.0)
+        client = KubeClient(path, "", 30.0)
         seen: list[Change] = []
         task = asyncio.create_task(ApiKube(client).watch(seen.append))
         await until(lambda: any(c.what == "nodes" for c in seen))
@@ -193,7 +193,7 @@ async def test_the_load_of_pods_where_somebody_measures_it(tmp_path: Path) -> No
         "/api/v1/namespaces/shop/pods": (200, pods),
     }
     async with fake_api(tmp_path, routes) as (_, path):
-        client = KubeClient(path, "", 2.0)
+        client = KubeClient(path, "", 30.0)
         kube = ApiKube(client)
         assert await kube.loads("shop") == {"redis-0": pytest.approx(0.9)}
         assert await kube.loads("elsewhere") == {}

@@ -23,6 +23,7 @@ from pawl.core.knowledge.store import shipped
 from pawl.core.model import ClusterState, Unread
 from pawl.core.plan import Plan, Target
 from pawl.core.scan.facts import Call, Missed, Running, ScanFact, Served
+from pawl.core.workloads.facts import Workloads
 from pawl.interfaces import waivers
 from pawl.interfaces.cli.beforehand import Found, Look, parts, passed
 from pawl.interfaces.cli.plan import compute, left_out, refusal_code, request
@@ -60,10 +61,15 @@ class Scripted:
     addons: tuple[str, ...] = ()
     asked: list[str] = field(default_factory=list)
     read_hosts: bool = False
+    running: Workloads = field(default_factory=Workloads)
 
     @property
     def in_use(self) -> Scripted:
         return self
+
+    async def see_workloads(self, *, connections: bool) -> Workloads:
+        assert not connections
+        return self.running
 
     oracle = hosts = inventory = in_use
 
