@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from conftest import LabMaker
 from pawl_process import Pawl
 
+from conftest import LabMaker
 from pawl.lab.cluster import Lab
 
 TO = ("--to", "1.37.0", "--etcd", "3.6.14")
