@@ -16,7 +16,7 @@ demo:
 	tools/setup run python -m pawl demo
 
 test:
-	PAWL_PACKAGES="prometheus prometheus-alertmanager" tools/setup run tools/check
+	tools/setup run tools/check
 
 fast:
 	tools/setup python tools/check fast

@@ -27,7 +27,7 @@ from pawl.core.verify.hypothesis import ALPHA
 from pawl.core.verify.judge import judge
 from pawl.core.verify.mann_whitney import mann_whitney
 from pawl.core.verify.reading import Reading, sum_up
-from pawl.core.verify.series import WARM_UP, WARM_UP_OF_TRENDS, Line, Sides
+from pawl.core.verify.series import TREND, WARM_UP, Line, Sides
 
 STEP, SOAK, LOOK = 15.0, 1800.0, 30.0
 RATE = 4
@@ -102,7 +102,7 @@ class Simulation:
             hit = fault is not None and fresh and position < fault.nodes
             mine = fault if hit and fault and fault.workload in (None, w) else None
             for gate, values in self._pod(base, traffic, quirk[node], fresh, heap, mine):
-                warm_up = WARM_UP_OF_TRENDS if GATES[gate].kind == "trend" else WARM_UP
+                warm_up = WARM_UP * (TREND if GATES[gate].kind == "trend" else 1.0)
                 start = int(warm_up / STEP) if fresh else 0
                 kept = [
                     (t, v)

@@ -29,6 +29,7 @@ from msgspec.structs import replace
 from pawl.adapters.clock import SystemClock
 from pawl.adapters.prometheus import AlertmanagerSilences, PrometheusMetrics
 from pawl.adapters.prometheus.http import Http
+from pawl.adapters.prometheus.rulefiles import load_rules
 from pawl.core.config import MetricsConfig
 from pawl.core.verify.catalog import CATALOG
 from pawl.core.verify.judge import judge
@@ -148,7 +149,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 {
                     "job_name": "demo",
                     "static_configs": [{"targets": [f"127.0.0.1:{exporter.server_address[1]}"]}],
-                }
+                },
+                {"job_name": "etcd", "static_configs": [{"targets": ["127.0.0.1:1"]}]},
             ],
         },
     )
@@ -226,6 +228,28 @@ def test_a_rule_is_judged_while_its_alert_is_only_pending(live: str) -> None:
     (server,) = eventually(lambda: failing(server_rules=True))
     assert server.gate == "rule LevelHigh"
     assert failing(server_rules=True, expected=("LevelHigh",)) == []
+
+
+def test_rules_of_upstream_are_judged_long_before_their_alert_would_fire(live: str) -> None:
+    fixtures = Path(__file__).parents[1] / "fixtures" / "rules"
+    rules = load_rules(
+        [str(fixtures / "etcd-mixin.yaml"), str(fixtures / "kube-state-metrics.yaml")]
+    )
+    config = MetricsConfig(url=live, step=1.0)
+
+    def readings() -> tuple[Reading, ...]:
+        now = time.time()
+        situation = Situation(
+            new=frozenset(), old=frozenset(), since=now - 5, begun=now - 3600, now=now
+        )
+        made = ask(live, lambda m: Measurer(m, config, (), rules).measure(situation))
+        assert made.errors == ()
+        assert len(made.rules) == len(rules) == 18, "the server takes each expression"
+        return tuple(made.rules)
+
+    # its only member does not answer; their `for` is 10 and 3 minutes
+    down = {"rule etcdMembersDown", "rule etcdInsufficientMembers"}
+    eventually(lambda: {r.gate for r in readings() if r.verdict == "fail"} == down)
 
 
 # -- a day of history ---------------------------------------------------------------------------

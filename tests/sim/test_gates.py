@@ -11,7 +11,7 @@ from test_faults import nodes_only
 from pawl.core import report, report_html, report_md
 from pawl.core.config import GatesConfig, MetricsConfig, PolicyConfig, SoakConfig
 from pawl.core.errors import Refused
-from pawl.core.events import AnyEvent, Evidence, GatesJudged, Paused, StepDone
+from pawl.core.events import AnyEvent, Evidence, GatesJudged, GatesWatched, Paused, StepDone
 from pawl.core.progress import RunView
 from pawl.core.verify.catalog import CATALOG
 from pawl.engine.gatekeeping import Gating, judge_here
@@ -156,8 +156,11 @@ async def test_the_nodes_alone_go_back_after_a_fail() -> None:
     assert view.gates.failed
     back = nodes_back(roll.plan, view, roll.cluster.state(), roll.cluster.config)
     assert {s.phase for s in back.steps} <= {"nodes", "landed"}
-    ended = await drive(roll.cluster, back, run="run-back")
+    session = roll.session("back")
+    ended = await drive(roll.cluster, back, run="run-back", session=session, holder="back")
     assert ended.outcome == "done", ended.why
+    watched = [e for e in roll.cluster.journal.events("run-back") if isinstance(e, GatesWatched)]
+    assert [e.blocking for e in watched] == [False], "gates stop nobody who goes back"
     assert roll.swapped == 0
     fresh = Roll()
     with pytest.raises(Refused, match="no node was changed"):

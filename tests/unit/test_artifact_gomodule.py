@@ -121,3 +121,13 @@ def test_counter_gives_an_eta_once_it_can_and_says_when_it_links(tmp_path: Path)
     for n in range(60):
         counter.compiled(f"example/q{n}")
     assert seen[-1].done == 40
+
+
+def test_kube_state_metrics_is_one_module_that_is_stamped_with_its_version() -> None:
+    parts = expand("kube-state-metrics")
+    (module,) = upstream_modules("kube-state-metrics", parts)
+    version = Version(2, 15, 0)
+    text = throwaway_go_mod("kube-state-metrics", version, {module: "module x\n\ngo 1.23.0\n"})
+    assert "\tk8s.io/kube-state-metrics/v2 v2.15.0\n" in text
+    assert "replace" not in text
+    assert link_flags("kube-state-metrics", version).endswith("version.Version=v2.15.0")

@@ -8,6 +8,8 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+from pawl.lab.versions import MONITORING
+
 ROOT = Path(__file__).parents[2]
 SETUP = ROOT / "tools" / "setup"
 
@@ -79,3 +81,8 @@ def test_policy_of_the_host_comes_back_after_success_failure_and_kill(tmp_path: 
 def test_a_host_without_policy_has_none_afterwards(tmp_path: Path) -> None:
     assert _functions("forbid_services", tmp_path).returncode == 0
     assert not (tmp_path / "policy-rc.d").exists()
+
+
+def test_setup_fetches_what_the_labs_monitoring_runs() -> None:
+    wanted = MONITORING["kube-state-metrics"]
+    assert f"\nKUBE_STATE_METRICS={wanted}\n" in SETUP.read_text()

@@ -345,6 +345,15 @@ def test_pods_are_gathered_by_workload_and_node_after_their_warm_up() -> None:
     assert control.values == (5.0,) * 20
 
 
+def test_how_long_a_pod_warms_up_is_a_setting_and_a_trend_takes_longer() -> None:
+    web = Placed(namespace="shop", pod="web-1", node="n1", workload=APP, since=0.0)
+    split = Split(new=frozenset({"n1"}), old=frozenset(), placed=(web,))
+    for gate, first in (("cpu", 60.0), ("memory-leak", 135.0)):
+        made = arrange(GATES[gate], [series("web-1", 1.0)], split, warm_up=54.0)
+        (treated,), _ = made[APP]
+        assert treated.at[0] == first, gate
+
+
 def test_cluster_series_are_groups_of_their_own() -> None:
     none = Split(new=frozenset(), old=frozenset())
     bare = Series(labels={}, at=(0.0,), values=(1.0,))

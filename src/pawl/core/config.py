@@ -220,6 +220,9 @@ class MetricsConfig(_Section, frozen=True, kw_only=True):
     """Seconds between samples; the scrape interval, or a multiple of it."""
     rate_window: Annotated[float, Meta(ge=1)] = 60.0
     """What `$window` stands for in queries, in seconds: four scrape intervals."""
+    warm_up: Annotated[float, Meta(ge=0)] = 120.0
+    """Seconds after its start in which a pod is not judged; for a trend, two and a half times that
+    (field practice: 2 to 15 minutes)."""
     node_label: str = "node"
     """The label that holds a node's name in series by node."""
     placement: str = "kube_pod_info"

@@ -107,6 +107,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                 return s
         raise KeyError(step_id)
 
+    @property
+    def goes_back(self) -> bool:
+        """Whether it takes back another plan: then neither gates nor packs may stop it."""
+        return any(s.id.startswith("back/") for s in self.steps)
+
     def sealed(self) -> Plan:
         """The same plan with its digest filled in (numbers as their types say: 1 becomes 1.0)."""
         plan = msgspec.json.decode(msgspec.json.encode(self), type=Plan)

@@ -18,7 +18,6 @@ from pawl.core.verify.placement import placed
 from pawl.core.verify.reading import Reading
 from pawl.core.verify.rules import Rule, judge_rule
 from pawl.core.verify.series import (
-    WARM_UP,
     WHOLE,
     Line,
     Placed,
@@ -95,6 +94,11 @@ class Measurer:
         self._window = window
         self._kept: dict[tuple[str, float, float], tuple[Series, ...]] = {}
         self._busy = anyio.CapacityLimiter(AT_ONCE)
+
+    @property
+    def warm_up(self) -> float:
+        """Seconds after its start in which a pod is not judged."""
+        return self._config.warm_up
 
     async def measure(self, situation: Situation) -> Measured:
         now = situation.now
@@ -188,7 +192,7 @@ class Measurer:
             if comparing
             else Split(new=everything, old=frozenset(), placed=pods)
         )
-        query, label = self._promql(gate), self._config.node_label
+        query = self._promql(gate)
         now = await self._range(query, situation.since, situation.now, self._config.step)
         past = await self._past(query, situation.begun - HOUR, situation.begun - self._config.step)
         if gate.by == "pod" and now and not pods:
@@ -197,11 +201,9 @@ class Measurer:
                 f"`metrics.placement` ({self._config.placement}) gives nothing"
             )
             return []
-        groups = arrange(gate, now, split, node_label=label)
+        groups = self._arranged(gate, now, split)
         anywhere = Split(new=everything, old=frozenset(), placed=pods)
-        before = {
-            g: lines for g, (lines, _) in arrange(gate, past, anywhere, node_label=label).items()
-        }
+        before = {g: lines for g, (lines, _) in self._arranged(gate, past, anywhere).items()}
         if not now:
             lost = next(iter(before.items()), None)
             return [
@@ -226,10 +228,16 @@ class Measurer:
             made.append(own)
         return made
 
+    def _arranged(
+        self, gate: Gate, series: Sequence[Series], split: Split
+    ) -> dict[str, tuple[tuple[Line, ...], tuple[Line, ...]]]:
+        config = self._config
+        return arrange(gate, series, split, node_label=config.node_label, warm_up=config.warm_up)
+
     def _overdue(self, group: str, situation: Situation, pods: Sequence[Placed]) -> bool:
         """Whether this workload has pods on new nodes that should have been measured by now. One
         that has none there has simply not moved yet."""
-        late = situation.now - WARM_UP - LAG * self._config.step - self._config.rate_window
+        late = situation.now - self.warm_up - LAG * self._config.step - self._config.rate_window
         return any(
             p.workload == group and p.node in situation.new and p.since <= late for p in pods
         )
@@ -265,7 +273,7 @@ class Measurer:
         if gate.by == "node":
             nodes = frozenset(s.labels.get(self._config.node_label, "") for s in series)
         split = Split(new=nodes, old=frozenset(), placed=pods)
-        groups = arrange(gate, series, split, node_label=self._config.node_label)
+        groups = self._arranged(gate, series, split)
         return list(groups.get(group, ((), ()))[0])
 
     async def _same_age(
@@ -281,7 +289,7 @@ class Measurer:
         ]
         if not young:
             return sides
-        birth = max(min(young), situation.since - WARM_UP)
+        birth = max(min(young), situation.since - self.warm_up)
         elders = sorted(
             (p for p in mine if p.node in situation.old and p.since > 0), key=lambda p: -p.since
         )[:ELDERS]

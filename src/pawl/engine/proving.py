@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pawl.core.errors import PawlError
 from pawl.core.verify import replay
 from pawl.core.verify.replay import History, Window
-from pawl.core.verify.series import WARM_UP
 from pawl.engine.measuring import Measurer, Situation
 
 
@@ -38,13 +37,21 @@ async def prove(
             Situation(
                 new=frozenset(new),
                 old=frozenset(nodes) - frozenset(new),
-                since=start - WARM_UP,
-                begun=start - WARM_UP,
+                since=start - measurer.warm_up,
+                begun=start - measurer.warm_up,
                 now=end,
             )
         )
         errors += measured.errors
-        window = replay.replay(measured.sides, measured.rules, start, end, new, measured.errors)
+        window = replay.replay(
+            measured.sides,
+            measured.rules,
+            start,
+            end,
+            new,
+            measured.errors,
+            warm_up=measurer.warm_up,
+        )
         windows.append(window)
         told(window)
     return History(

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
 from pawl.core import invariants
@@ -173,8 +174,12 @@ class Runner:
         """What runs beside the steps: gates, and silences of the machines that are worked on."""
         tools = self._tools
         if tools.gating is not None:
+            gating = tools.gating
+            if self.plan.goes_back:
+                held = "because nothing may stand in the way of going back."
+                gating = msgspec.structs.replace(gating, held=held)
             self._watch = Watch(
-                tools.gating,
+                gating,
                 self.plan,
                 self._record,
                 tools.clock,

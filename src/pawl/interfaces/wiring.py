@@ -297,7 +297,9 @@ class Session:
     def gates_digest(self) -> str:
         """What a proof of these gates holds for."""
         config = self.config.metrics
-        more = [config.step, config.rate_window, config.placement] if config else None
+        more = (
+            [config.step, config.rate_window, config.warm_up, config.placement] if config else None
+        )
         return replay.digest(self.gates, self.rules, more)
 
     @property

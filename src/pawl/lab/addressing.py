@@ -18,6 +18,7 @@ MAX_WORKERS = 32
 # role -> (first host number, how many); .1 is the host itself.
 _HOSTS = {
     "load-balancer": (10, 1),
+    "monitoring": (11, 1),
     "etcd": (21, 20),
     "control-plane": (51, 20),
     "worker": (101, MAX_WORKERS),
@@ -55,6 +56,10 @@ class Network:
     @property
     def load_balancer(self) -> IPv4Address:
         return self.hosts[_HOSTS["load-balancer"][0]]
+
+    @property
+    def monitoring(self) -> IPv4Address:
+        return self.hosts[_HOSTS["monitoring"][0]]
 
     @property
     def api_service(self) -> IPv4Address:

@@ -48,12 +48,19 @@ def ensure(cache: Path) -> Path:
     archive = cache / "containers" / f"lab-{digest.hexdigest()[:20]}.tar"
     with flock(cache / "containers" / ".lock"):
         if not archive.exists():
+            program = _compile(source, cache)
+            write(program_of(archive), program, 0o755)
             layers = {
-                "app": _layer({"/labapp": _compile(source, cache)}),
+                "app": _layer({"/labapp": program}),
                 "redis": _layer({str(p): p.read_bytes() for p in _closure(_REDIS)}),
             }
             write(archive, _archive(layers))
     return archive
+
+
+def program_of(archive: Path) -> Path:
+    """The small program by itself, for what runs on a machine rather than in a pod."""
+    return archive.with_suffix("")
 
 
 def _compile(source: Path, cache: Path) -> bytes:

@@ -18,7 +18,17 @@ from typing import TypeVar
 import msgspec
 
 from pawl.core.errors import Refused
-from pawl.lab import archive, cgroups, cloudinit, config, host, image, network, workloads
+from pawl.lab import (
+    archive,
+    cgroups,
+    cloudinit,
+    config,
+    host,
+    image,
+    monitoring,
+    network,
+    workloads,
+)
 from pawl.lab.addressing import MAX_LABS, capacity
 from pawl.lab.machine import LabMachine, forget, new_identity
 from pawl.lab.pki import Pki, ssh_key
@@ -104,7 +114,8 @@ class Lab:
 
     def up(self, wanted: LabSpec | None = None) -> LabSpec:
         """Raise the lab, or mend it: what `wanted` says for a new one, lab.json for an old one."""
-        host.check()
+        known = self.dir.read() if self.dir.exists() else wanted
+        host.check(monitoring=known is not None and known.scrape > 0)
         host.raise_limits()
         with self.dir.locked(alone=True):
             lab = self._choose(wanted)
@@ -143,6 +154,7 @@ class Lab:
         """Everything that clients of the lab need, before the first machine boots."""
         admin = self.pki.pair("admin", "ca", "pawl-lab-admin", organization="system:masters")
         self.pki.pair("pawl-etcd-client", "etcd-ca", "pawl")
+        self.pki.pair("pawl-metrics-client", "ca", "pawl")
         server = f"https://{lab.network.load_balancer}:6443"
         text = cloudinit.kubeconfig(server, self.pki.ca("ca"), admin, "pawl-lab-admin")
         write(self.dir.kubeconfig, text, 0o600)
@@ -162,12 +174,13 @@ class Lab:
         return machines
 
     def _publish(self, lab: LabSpec, machines: list[MachineSpec]) -> None:
-        """known_hosts and pawl.yaml follow the list of machines."""
+        """known_hosts, pawl.yaml and what Prometheus reads follow the list of machines."""
         lines = []
         for m in machines:
             key = ssh_key(self.dir.ssh / "hosts" / m.name, m.name).decode().rsplit(" ", 1)[0]
             lines.append(f"{lab.network.address(m.role, m.slot)},{m.name} {key}\n")
         write(self.dir.ssh / "known_hosts", "".join(lines))
+        monitoring.publish(lab, self.dir, machines)
         config.save(lab, self.dir, machines)
 
     def _layer(self, versions: Mapping[str, str]) -> Path:
@@ -218,29 +231,53 @@ class Lab:
             balancer = str(lab.network.load_balancer)
             wait("the API through the load balancer", lambda: prober.api_ready(balancer), 60)
             self._apply(prober, balancer, workloads.access())
+            if lab.scrape:
+                self._apply(prober, balancer, monitoring.access())
             workers = [m for m in machines if m.role == "worker"]
             progress.enter("nodes", f"{len(workers)} workers")
-            if not workers:
-                return
-            self._await_account(prober, balancer)
-            items = workloads.applications()
-            self._apply(prober, balancer, items)
-            for m in workers:
-                wait(f"node {m.name}", lambda m=m: _node_ready(prober, balancer, m.name), 180)  # type: ignore[misc]
-                wait(f"kube-proxy on {m.name}", lambda m=m: prober.serves(m), 60)  # type: ignore[misc]
-            progress.enter("workloads", "web, redis and its backend")
-            for item in items:
-                if item["kind"] in ("Deployment", "StatefulSet"):
-                    path = workloads.place(item)
-                    wait(
-                        f"{item['metadata']['name']} with all its replicas",
-                        lambda p=path: workloads.rolled_out(  # type: ignore[misc]
-                            prober.request(balancer, "GET", p)
-                        ),
-                        180,
-                    )
+            if workers:
+                self._await_workers(prober, workers, progress)
+            if lab.scrape:
+                progress.enter("monitoring", monitoring.url(lab))
+                self._await_measured(prober)
         finally:
             prober.close()
+
+    def _await_workers(
+        self, prober: Prober, workers: list[MachineSpec], progress: Progress
+    ) -> None:
+        balancer = str(prober.lab.network.load_balancer)
+        self._await_account(prober, balancer)
+        items = workloads.applications()
+        self._apply(prober, balancer, items)
+        for m in workers:
+            wait(f"node {m.name}", lambda m=m: _node_ready(prober, balancer, m.name), 180)  # type: ignore[misc]
+            wait(f"kube-proxy on {m.name}", lambda m=m: prober.serves(m), 60)  # type: ignore[misc]
+        progress.enter("workloads", "web, redis and its backend")
+        for item in items:
+            if item["kind"] in ("Deployment", "StatefulSet"):
+                path = workloads.place(item)
+                wait(
+                    f"{item['metadata']['name']} with all its replicas",
+                    lambda p=path: workloads.rolled_out(  # type: ignore[misc]
+                        prober.request(balancer, "GET", p)
+                    ),
+                    180,
+                )
+
+    @staticmethod
+    def _await_measured(prober: Prober) -> None:
+        """Until Prometheus has read each of its targets: its certificate and rights suffice."""
+        missing = ["not asked yet"]
+
+        def all_read() -> bool:
+            missing[:] = prober.unmeasured()
+            return not missing
+
+        try:
+            wait("a Prometheus that reads everything", all_read, 90, interval=0.5)
+        except NotReady as error:
+            raise NotReady(f"{error}: {'; '.join(missing)}") from None
 
     def _bootstrapped(self, spec: MachineSpec) -> None:
         """From now on this member joins an existing cluster, never bootstraps one."""
@@ -303,6 +340,8 @@ class Lab:
     ) -> LabMachine:
         """Make a machine; returns when its SSH server answers. One that exists is returned."""
         check_name("machine", name)
+        if role == "monitoring":
+            raise Refused(["monitoring comes with a lab: `pawl lab up --monitoring` of a new one"])
         with self.dir.locked(alone=False):
             lab = self.spec
             directory = self.dir.machine(name)

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 import yaml
 
 from pawl.core import config as c
+from pawl.lab import monitoring
 from pawl.lab.roles.load_balancer import NODE_PORTS
-from pawl.lab.spec import LabSpec, MachineSpec
+from pawl.lab.spec import OF_THE_CLUSTER, LabSpec, MachineSpec
 from pawl.lab.store import LabDir, write
 
 # The lab's soak times are short: its point is the order and the gates, not the patience.
 _SOAK = c.SoakConfig(etcd=10, control_plane=10, node=5)
+
+_GATES = c.GatesConfig(every=10)
+
+
+def _metrics(lab: LabSpec, directory: LabDir) -> c.MetricsConfig:
+    """The lab's Prometheus. Its programs are small and warm at once, so pods are judged sooner than
+    a user's would be."""
+    return c.MetricsConfig(
+        url=monitoring.url(lab),
+        alertmanager=monitoring.url(lab, monitoring.ALERTMANAGER),
+        ca=str(directory.pki / "ca.crt"),
+        cert=str(directory.pki / "pawl-metrics-client.crt"),
+        key=str(directory.pki / "pawl-metrics-client.key"),
+        step=max(1.0, lab.scrape),
+        # cAdvisor looks each 10 s, so a rate needs at least three times that to have two samples.
+        rate_window=max(30.0, 4 * lab.scrape),
+        warm_up=30,
+    )
 
 
 def build(lab: LabSpec, directory: LabDir, machines: list[MachineSpec]) -> c.Config:
     """The configuration with absolute paths, so that a copy of it works anywhere."""
 
     def roles(m: MachineSpec) -> tuple[c.Role, ...]:
-        return ("control-plane", "etcd") if m.stacked else (m.role,)
+        return ("control-plane", "etcd") if m.stacked else (cast(c.Role, m.role),)
 
     pki = directory.pki
     return c.Config(
@@ -31,6 +52,7 @@ def build(lab: LabSpec, directory: LabDir, machines: list[MachineSpec]) -> c.Con
                 pool=m.pool,
             )
             for m in machines
+            if m.role in OF_THE_CLUSTER
         ),
         ssh=c.SshConfig(
             key=str(directory.ssh / "id_ed25519"), known_hosts=str(directory.ssh / "known_hosts")
@@ -48,7 +70,12 @@ def build(lab: LabSpec, directory: LabDir, machines: list[MachineSpec]) -> c.Con
         machines=c.MachinesConfig(provider="lab", lab=lab.name),
         backup=c.BackupConfig(directory=str(directory.path / "backups")),
         # A dozen machines share a few cores here, so a busy moment must not look like a dead host.
-        policy=c.PolicyConfig(soak=_SOAK, timeouts=c.TimeoutConfig(read=15, lb_drain=4)),
+        policy=c.PolicyConfig(
+            soak=_SOAK,
+            timeouts=c.TimeoutConfig(read=15, lb_drain=4),
+            gates=_GATES if lab.scrape else c.GatesConfig(),
+        ),
+        metrics=_metrics(lab, directory) if lab.scrape else None,
         probes=c.ProbesConfig(
             services=tuple(
                 c.ServiceProbe(name=name, urls=(f"http://{lab.network.load_balancer}:{port}/",))

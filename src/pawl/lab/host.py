@@ -22,6 +22,11 @@ _TOOLS = {
 }
 """Program -> the Debian package that has it. Machines see the host's /usr."""
 
+_MONITORING = {
+    "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+}
+
 _LIMITS = {
     # Each systemd, kubelet and containerd holds some tens of inotify instances; the kernel's
     # default of 128 for root is used up by four machines.
@@ -31,12 +36,12 @@ _LIMITS = {
 }
 
 
-def check() -> None:
+def check(*, monitoring: bool = False) -> None:
     """Raise `Refused` with everything that is missing here, all at once."""
     reasons = []
     if os.geteuid() != 0:
         reasons.append("the lab makes namespaces and mounts: run it as root")
-    for tool, package in _TOOLS.items():
+    for tool, package in (_TOOLS | (_MONITORING if monitoring else {})).items():
         path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
         if shutil.which(tool, path=path) is None:
             reasons.append(f"{tool} is missing; install the package {package}")

@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 
 from pawl.core.errors import ArtifactError
+from pawl.lab.archive import program_of
 from pawl.lab.store import flock
 from pawl.ports.artifacts import Artifact
 
@@ -28,6 +29,7 @@ COMPONENTS = {
     "kubelet": ("kubernetes", ("kubelet",)),
     "kube-proxy": ("kubernetes", ("kube-proxy",)),
     "kubectl": ("kubernetes", ("kubectl",)),
+    "kube-state-metrics": ("kube-state-metrics", ("kube-state-metrics",)),
 }
 """Component -> its product and the programs in its directory (the layout of pawl's hosts)."""
 
@@ -43,12 +45,14 @@ _HIDDEN_DEEP = (
     "var/lib/kubelet",
     "var/lib/etcd",
     "var/lib/redis",
+    "var/lib/prometheus",
     "var/lib/postgresql",
     "etc/ssh",
     "etc/haproxy",
     "etc/containerd",
     "etc/cni",
     "etc/kubernetes",
+    "etc/prometheus",
     "etc/systemd/system",
     "usr/local",
 )
@@ -206,6 +210,7 @@ def _fill(
     images = draft / "opt/pawl/containers"
     images.mkdir(parents=True)
     link(archive, images / "lab.tar")
+    link(program_of(archive), local / "labapp")
 
 
 def _place(draft: Path, name: str, content: bytes) -> None:

@@ -22,6 +22,7 @@ import msgspec
 from pawl.core.errors import PawlError
 from pawl.lab import cgroups, network
 from pawl.lab.cloudinit import LINK, Files
+from pawl.lab.monitoring import TARGETS
 from pawl.lab.spec import LabSpec, MachineSpec
 from pawl.lab.store import MachineDir, write
 
@@ -128,6 +129,9 @@ class LabMachine:
             binds.append(f"--bind={disk.resolve()}:/var/lib/etcd")
         if spec.role == "worker":
             binds.append("--bind=/dev/kmsg")
+        if spec.role == "monitoring":
+            targets = self.dir.path.parents[1] / "targets"
+            binds.append(f"--bind-ro={targets}:{TARGETS}")
         return binds
 
     def attach_new_disk(self) -> None:

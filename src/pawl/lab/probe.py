@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from pawl.core.errors import PawlError
+from pawl.lab import monitoring
 from pawl.lab.pki import Pki
 from pawl.lab.spec import LabSpec, MachineSpec
 
@@ -58,7 +59,22 @@ class Prober:
             return self.etcd_serves(machine)
         if machine.role == "worker":
             return self.proxy_serves(machine)
+        if machine.role == "monitoring":
+            return self._says(self._api, f"{monitoring.url(self.lab)}/-/ready", "")
         return self.api_ready(self.address(machine))
+
+    def unmeasured(self) -> list[str]:
+        """What Prometheus does not read yet, each with the reason."""
+        try:
+            answer = self._api.get(f"{monitoring.url(self.lab)}/api/v1/targets?state=active")
+            targets = answer.json()["data"]["activeTargets"]
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            return [f"Prometheus itself: {error}"]
+        return [
+            f"{t['scrapePool']} at {t['scrapeUrl']}: {t['lastError'] or 'not asked yet'}"
+            for t in targets
+            if t["health"] != "up"
+        ] or ([] if targets else ["nothing is known to it yet"])
 
     @staticmethod
     def _says(client: httpx.Client, url: str, expected: str) -> bool:

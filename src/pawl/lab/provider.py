@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast, get_args
 
 import anyio
 import anyio.from_thread
@@ -13,7 +12,7 @@ from pawl.core.errors import Refused
 from pawl.core.model import Machine
 from pawl.lab.cluster import Lab
 from pawl.lab.machine import LabMachine
-from pawl.lab.spec import LabRole, MachineSpec
+from pawl.lab.spec import OF_THE_CLUSTER, MachineSpec
 from pawl.ports.artifacts import Artifact, Artifacts
 from pawl.ports.machines import Image
 
@@ -34,19 +33,23 @@ class LabMachines:
 
     async def list(self) -> tuple[Machine, ...]:
         def read() -> tuple[Machine, ...]:
-            return tuple(self._fact(self._lab.machine(m.name)) for m in self._lab.dir.machines())
+            return tuple(
+                self._fact(self._lab.machine(m.name))
+                for m in self._lab.dir.machines()
+                if m.role in OF_THE_CLUSTER
+            )
 
         return await anyio.to_thread.run_sync(read)
 
     async def add(self, name: str, role: str, pool: str, image: Image) -> Machine:
         """Make a machine; one of that name with other versions is refused, not changed."""
-        if role not in get_args(LabRole):
-            raise Refused([f"the lab has no role {role!r}; it has {', '.join(get_args(LabRole))}"])
+        if role not in OF_THE_CLUSTER:
+            raise Refused([f"the lab has no role {role!r}; it has {', '.join(OF_THE_CLUSTER)}"])
 
         def make() -> Machine:
             machine = self._lab.add(
                 name,
-                cast(LabRole, role),
+                role,
                 pool=pool,
                 versions=image.versions,
                 flags=image.flags,

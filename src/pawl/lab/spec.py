@@ -8,14 +8,18 @@ the programs themselves. That is what lets an interrupted command be mended by r
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
 from pawl.core.errors import Refused
-from pawl.lab.addressing import Network
+from pawl.lab.addressing import Network, capacity
+from pawl.lab.versions import MONITORING
 
-LabRole = Literal["etcd", "control-plane", "worker", "load-balancer"]
+LabRole = Literal["etcd", "control-plane", "worker", "load-balancer", "monitoring"]
+OF_THE_CLUSTER: tuple[LabRole, ...] = ("etcd", "control-plane", "worker", "load-balancer")
+"""Roles of machines that pawl is told of; what watches the cluster is none of its hosts."""
 Topology = Literal["external", "stacked"]
 
 _NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")
@@ -62,6 +66,8 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
             "control-plane": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
             "worker": ("kubelet", "kube-proxy"),
         }.get(self.role, ())
+        if self.role == "monitoring":
+            return dict(self.versions)
         found = dict.fromkeys(kubernetes, self.versions["kubernetes"])
         if self.has_etcd:
             found["etcd"] = self.versions["etcd"]
@@ -79,6 +85,8 @@ class LabSpec(msgspec.Struct, frozen=True, kw_only=True):
     etcd_members: int = 3
     workers: int = 3
     encryption: bool = False
+    scrape: float = 0.0
+    """Seconds between two readings of the lab's Prometheus; 0 for a lab without one."""
     token: str = ""
     """Random, fixed for the lab's life: etcd's initial cluster token."""
 
@@ -91,14 +99,18 @@ class LabSpec(msgspec.Struct, frozen=True, kw_only=True):
         stacked = self.topology == "stacked"
 
         def make(
-            role: LabRole, stem: str, count: int, state: str = "existing"
+            role: LabRole,
+            stem: str,
+            count: int,
+            state: str = "existing",
+            versions: Mapping[str, str] = self.versions,
         ) -> list[MachineSpec]:
             return [
                 MachineSpec(
-                    name=stem if role == "load-balancer" else f"{stem}-{n + 1}",
+                    name=stem if capacity(role) == 1 else f"{stem}-{n + 1}",
                     role=role,
                     slot=n,
-                    versions=self.versions,
+                    versions=dict(versions),
                     etcd_state="new" if state == "new" else "existing",
                     stacked=stacked and role == "control-plane",
                 )
@@ -109,5 +121,6 @@ class LabSpec(msgspec.Struct, frozen=True, kw_only=True):
             *make("etcd", "etcd", 0 if stacked else self.etcd_members, "new"),
             *make("control-plane", "cp", self.control_planes, "new"),
             *make("load-balancer", "lb", 1),
+            *make("monitoring", "monitor", int(self.scrape > 0), versions=MONITORING),
             *make("worker", "worker", self.workers),
         ]

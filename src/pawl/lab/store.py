@@ -90,6 +90,7 @@ class LabDir:
         self.pki = self.path / "pki"
         self.ssh = self.path / "ssh"
         self.kubeconfig = self.path / "admin.kubeconfig"
+        self.targets = self.path / "targets"
 
     @property
     def disks(self) -> Path:
@@ -160,7 +161,7 @@ class LabDir:
 
     def machines(self) -> list[MachineSpec]:
         """All machines that the lab has, in boot order of their roles."""
-        order = ("etcd", "control-plane", "load-balancer", "worker")
+        order = ("etcd", "control-plane", "load-balancer", "monitoring", "worker")
         found = [
             MachineDir(self.path, p.parent.name).read()
             for p in self.path.glob("machines/*/spec.json")

@@ -13,6 +13,9 @@ from pawl.core.version import Version
 KUBERNETES = {"1.36": "1.36.0", "1.37": "1.37.0"}
 ETCD = {"3.5": "3.5.33", "3.6": "3.6.14", "3.7": "3.7.1"}
 
+MONITORING = {"kube-state-metrics": "2.15.0"}
+"""In the monitoring machine's image. Prometheus and Alertmanager are the host's packages."""
+
 
 def resolve(product: str, asked: str) -> str:
     """The exact version for `asked`; `product` is "kubernetes" or "etcd".

@@ -20,7 +20,7 @@ class Component:
 
     name: str
     project: str
-    """"kubernetes" or "etcd": parts of one project are released and built together."""
+    """"kubernetes", "etcd" …: parts of one project are released and built together."""
     packages: tuple[tuple[str, str], ...]
 
     @property
@@ -38,6 +38,8 @@ ETCD_MODULES = {
     "etcdutl": "go.etcd.io/etcd/etcdutl/v3",
 }
 """etcd's binaries; each module's root package is the command."""
+KUBE_STATE_METRICS_MODULE = "k8s.io/kube-state-metrics/v2"
+"""Its root package is the command too."""
 
 COMPONENTS: dict[str, Component] = {
     c.name: c
@@ -50,6 +52,11 @@ COMPONENTS: dict[str, Component] = {
         _kubernetes("kube-proxy"),
         _kubernetes("kubectl"),
         _kubernetes("kubeadm"),
+        Component(
+            "kube-state-metrics",
+            "kube-state-metrics",
+            (("kube-state-metrics", KUBE_STATE_METRICS_MODULE),),
+        ),
     )
 }
 

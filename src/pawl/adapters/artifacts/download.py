@@ -61,7 +61,9 @@ class OfficialRelease:
         return ", ".join(self._bases.values())
 
     async def provide(self, request: Request, into: Path, report: Report) -> Provided:
-        base = self._bases[request.project]
+        base = self._bases.get(request.project, "")
+        if not base:
+            raise GivesWay(f"{request.project} publishes no single binaries, only images")
         if self._reach.down_since(base) is not None:
             raise GivesWay(f"{base} could not be reached a moment ago")
         async with _client() as client:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-from pawl.adapters.artifacts.catalog import ETCD_MODULES, Component
+from pawl.adapters.artifacts.catalog import ETCD_MODULES, KUBE_STATE_METRICS_MODULE, Component
 from pawl.core.version import Version
 
 KUBERNETES_MODULE = "k8s.io/kubernetes"
@@ -47,6 +47,8 @@ def upstream_modules(project: str, components: tuple[Component, ...]) -> tuple[s
     """The modules whose main packages are to be built."""
     if project == "kubernetes":
         return (KUBERNETES_MODULE,)
+    if project == "kube-state-metrics":
+        return (KUBE_STATE_METRICS_MODULE,)
     return tuple(ETCD_MODULES[name] for c in components for name in c.binaries)
 
 
@@ -75,7 +77,7 @@ def throwaway_go_mod(project: str, version: Version, upstream: dict[str, str]) -
 
 
 def link_flags(project: str, version: Version) -> str:
-    """-ldflags: stripped, and for Kubernetes the version stamps of its own release script.
+    """-ldflags: stripped, and the version stamps of the project's own release script or Makefile.
 
     etcd carries its version in its source.
     """
@@ -88,4 +90,6 @@ def link_flags(project: str, version: Version) -> str:
                 f"-X {package}.gitMinor={version.minor}",
                 f"-X {package}.gitTreeState=clean",
             ]
+    if project == "kube-state-metrics":
+        flags.append(f"-X github.com/prometheus/common/version.Version=v{version}")
     return " ".join(flags)

@@ -20,6 +20,7 @@ _ARGUMENTS = {
     "kubeadm": ("version", "-o", "short"),
     "etcdctl": ("version",),
     "etcdutl": ("version",),
+    "kube-state-metrics": ("version",),
 }
 """All others answer to --version."""
 _FOUND = re.compile(r"\bv?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)")

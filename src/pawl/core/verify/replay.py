@@ -124,11 +124,13 @@ def replay(
     end: float,
     new: tuple[str, ...],
     errors: Sequence[str] = (),
+    *,
+    warm_up: float = WARM_UP,
 ) -> Window:
     """Judge one window as a run would, look by look."""
     before: dict[str, Reading] = {}
     last = None
-    for now in _looks(start, end):
+    for now in _looks(start + warm_up, end):
         readings = judge([_until(one, now) for one in sides])
         last = sum_up([*readings, *rules], at=now, since=start, errors=errors)
         failed = {r.key: r for r in last.failed}
@@ -158,7 +160,7 @@ def replay(
 
 
 def _looks(start: float, end: float) -> Iterator[float]:
-    now = start + WARM_UP + LOOK
+    now = start + LOOK
     while now < end:
         yield now
         now += LOOK

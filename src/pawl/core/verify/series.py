@@ -15,11 +15,9 @@ from pawl.core.verify.gates import Gate
 Control = Literal["old nodes", "same age", "earlier weeks", "none"]
 WHOLE = "the cluster"
 WARM_UP = 120.0
-"""Seconds after its start in which a pod is not judged (field practice: 2 to 15 minutes)."""
-
-
-WARM_UP_OF_TRENDS = 300.0
-"""The same for a trend: what fills after a start must have filled for the most part."""
+"""Seconds after its start in which a pod is not judged: the default of `metrics.warm_up`."""
+TREND = 2.5
+"""How many times that for a trend: what fills after a start must have filled for the most part."""
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +84,12 @@ def finite(at: Iterable[float], values: Iterable[float]) -> tuple[tuple[float, .
 
 
 def arrange(
-    gate: Gate, series: Sequence[Series], split: Split, *, node_label: str = "node"
+    gate: Gate,
+    series: Sequence[Series],
+    split: Split,
+    *,
+    node_label: str = "node",
+    warm_up: float = WARM_UP,
 ) -> dict[str, tuple[tuple[Line, ...], tuple[Line, ...]]]:
     """(on new nodes, on old nodes) by group. Pods in their warm-up are left out, and series that
     belong to no known pod or node are passed over."""
@@ -104,12 +107,12 @@ def arrange(
             if (node := s.labels.get(node_label, "")) in split.new | split.old:
                 gathered.setdefault(("nodes", node), []).append(s)
     else:
-        warm_up = WARM_UP_OF_TRENDS if gate.kind == "trend" else WARM_UP
+        young = warm_up * (TREND if gate.kind == "trend" else 1.0)
         pods = {(p.namespace, p.pod): p for p in split.placed}
         for s in series:
             place = pods.get((s.labels.get("namespace", ""), s.labels.get("pod", "")))
             if place is not None and place.node in split.new | split.old:
-                grown = _since(s, place.since + warm_up)
+                grown = _since(s, place.since + young)
                 gathered.setdefault((place.workload, place.node), []).append(grown)
     groups: dict[str, tuple[list[Line], list[Line]]] = {}
     for (group, node), own in sorted(gathered.items()):

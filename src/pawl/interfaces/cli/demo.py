@@ -143,7 +143,7 @@ def _upgrade(
     narrator.title(f"A real cluster: Kubernetes {kubernetes[0]}, etcd {etcd[0]}")
     narrator.run(
         *("lab", "up", "--name", name, "--kubernetes", kubernetes[0], "--etcd", etcd[0]),
-        *("--workers", str(workers)),
+        *("--workers", str(workers), "--monitoring"),
     )
     config = str(LabDir(default_root(), name).config)
     narrator.title("What runs now")

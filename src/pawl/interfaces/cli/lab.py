@@ -92,6 +92,10 @@ def up(
     etcd_members: Annotated[int, Parameter(help="External topology only")] = 3,
     workers: int = 3,
     encryption: Annotated[bool, Parameter(help="Encrypt Secrets at rest", negative=())] = False,
+    monitoring: Annotated[
+        bool, Parameter(help="A Prometheus on a machine of its own", negative=())
+    ] = False,
+    scrape: Annotated[float, Parameter(help="Seconds between two of its readings")] = 5.0,
 ) -> None:
     """Raise a lab; after an interruption, or with a broken machine, mend it.
 
@@ -101,6 +105,7 @@ def up(
 
         pawl lab up
         pawl lab up --name small --control-planes 1 --etcd-members 1 --workers 1
+        pawl lab up --monitoring --scrape 2
         pawl lab up --name stacked --topology stacked --kubernetes 1.37 --etcd 3.6
     """
     problems = [
@@ -112,6 +117,8 @@ def up(
         )
         if not least <= given <= capacity(role)
     ]
+    if not 1 <= scrape <= 60:
+        problems.append(f"--scrape {scrape:g}: must be from 1 to 60 seconds")
     if problems:
         raise ConfigError("pawl lab up", problems)
     wanted = LabSpec(
@@ -126,6 +133,7 @@ def up(
         etcd_members=etcd_members,
         workers=workers,
         encryption=encryption,
+        scrape=scrape if monitoring else 0.0,
     )
     open_lab(name).up(wanted)
 

@@ -14,15 +14,9 @@ import msgspec
 
 from pawl.core.errors import Refused
 from pawl.core.events import Evidence, Paused
-from pawl.core.plan import Plan
 from pawl.core.verify.pack import Outcome, Phase, worst
 from pawl.engine.record import view_of
 from pawl.interfaces.wiring import Session
-
-
-def apply_to(plan: Plan) -> bool:
-    """Nothing may stand in the way of a plan that goes back."""
-    return not any(s.id.startswith("back/") for s in plan.steps)
 
 
 def keep(session: Session, run: str, outcomes: Sequence[Outcome]) -> None:

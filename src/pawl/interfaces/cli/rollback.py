@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -93,7 +94,7 @@ async def nodes_back(session: Session, run_id: str, output: str) -> int | None:
     try:
         back = reverse.nodes_back(plan, view, state, session.config)
     except Refused as refused:
-        print(f"the nodes do not go back by themselves: {refused}")
+        print(f"the nodes do not go back by themselves: {refused}", file=sys.stderr)
         return None
     session.journal.save_plan(back)
     by = "policy.gates.on_fail"
@@ -101,7 +102,7 @@ async def nodes_back(session: Session, run_id: str, output: str) -> int | None:
         Approved(at=session.clock.now(), run=APPROVALS, digest=back.digest, name="plan", by=by)
     )
     _end_forward(session, run_id, by)
-    print(f"the nodes go back by themselves, as {by} says")
+    print(f"the nodes go back by themselves, as {by} says", file=sys.stderr)
     await drive(session, back, _run_id(back), True, output)
     return 1
 

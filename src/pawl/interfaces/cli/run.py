@@ -192,12 +192,12 @@ async def run(
         if dry_run:
             return await _rehearse(session, plan)
         if not probe:
-            code = await drive(session, plan, run_id, wait, output, checked=packs.apply_to(plan))
+            code = await drive(session, plan, run_id, wait, output, checked=not plan.goes_back)
             return await nodes_back(session, run_id, output) or code
         handle = await anyio.to_thread.run_sync(
             process.start, session.path, process.directory(session.state_dir)
         )
-        code = await drive(session, plan, run_id, wait, output, checked=packs.apply_to(plan))
+        code = await drive(session, plan, run_id, wait, output, checked=not plan.goes_back)
         code = await nodes_back(session, run_id, output) or code
         if view_of(session.journal, run_id).outcome in ENDED:
             # A run that is to go on keeps its prober; the next `pawl run` adopts it.
@@ -346,7 +346,8 @@ async def resume(
         run_id = latest(session.journal, run)
         session.journal.append(Resumed(at=session.clock.now(), run=run_id, by=who()))
         plan = session.journal.plan(view_of(session.journal, run_id).plan)
-        return await drive(session, plan, run_id, True, output, checked=packs.apply_to(plan))
+        code = await drive(session, plan, run_id, True, output, checked=not plan.goes_back)
+        return await nodes_back(session, run_id, output) or code
 
 
 async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None) -> int:

@@ -17,7 +17,6 @@ from pawl.core.verify.judge import judge
 from pawl.core.verify.pack import worst
 from pawl.core.verify.reading import Judgement, Reading, sum_up
 from pawl.core.verify.replay import History, Window
-from pawl.core.verify.series import WARM_UP
 from pawl.engine.gatekeeping import split_by_version, split_of_plan
 from pawl.engine.measuring import Measurer, Situation
 from pawl.engine.proving import prove
@@ -240,7 +239,7 @@ async def _history(
         now=now,
         count=count,
         days=days,
-        busy=_busy(session),
+        busy=_busy(session, measurer.warm_up),
         told=told,
     )
     if kept:
@@ -254,7 +253,7 @@ async def _history(
     return 1 if found.rate > session.config.policy.gates.false_alarms else 0
 
 
-def _busy(session: Session) -> list[tuple[float, float]]:
+def _busy(session: Session, warm_up: float) -> list[tuple[float, float]]:
     """When pawl's own runs went on."""
     spans = []
     for run in session.journal.runs():
@@ -262,7 +261,7 @@ def _busy(session: Session) -> list[tuple[float, float]]:
         starts = [e.at for e in events if isinstance(e, RunStarted)]
         ends = [e.at for e in events if isinstance(e, RunEnded)]
         if starts:
-            spans.append((min(starts) - WARM_UP, max([*ends, events[-1].at]) + replay.SPAN))
+            spans.append((min(starts) - warm_up, max([*ends, events[-1].at]) + replay.SPAN))
     return spans
 
 

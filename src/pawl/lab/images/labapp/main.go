@@ -21,8 +21,10 @@ func main() {
 		serve(webHandler())
 	case "backend":
 		serve(backendHandler())
+	case "discover":
+		discover(os.Args[len(os.Args)-1])
 	default:
-		fmt.Fprintln(os.Stderr, "usage: labapp pause|web|backend")
+		fmt.Fprintln(os.Stderr, "usage: labapp pause|web|backend|discover FILE")
 		os.Exit(2)
 	}
 }
