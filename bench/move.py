@@ -138,7 +138,7 @@ class Roll:
                 text=True,
                 stdout=subprocess.PIPE,
             ).stdout
-        )["starts_cap"]
+        )["starts_at_once"]
         only = ("--only", "nodes", "--strategy", "nodes=replace")
         call(*PAWL, "plan", "--to", NEW, *only, *config, "--out", str(plan))
         digest = json.loads(plan.read_text())["digest"]

@@ -22,7 +22,6 @@ WAIVABLE_GUARDS = (
     "PAWL-C010",
     "PAWL-W105",
     "PAWL-W106",
-    "PAWL-W109",
     "PAWL-W110",
     "PAWL-W111",
 )

@@ -29,8 +29,8 @@ from pawl.core.workloads.scenario import Scenario, replace_all, successor
 if TYPE_CHECKING:
     from pawl.core.plan import Target
 
-SAID_ELSEWHERE = frozenset({"W101", "W102", "W113", "W116", "W117", "W119"})
-"""Codes that a check of the state says in its own words (PAWL-W001, W002, W003, W005), or that are
+SAID_ELSEWHERE = frozenset({"W101", "W102", "W109", "W113", "W116", "W117", "W119"})
+"""Codes that a check of the state says in its own words (PAWL-W001 to W005), or that are
 no matter of the plan."""
 SOFT = frozenset({"W112"})
 """What a run meets with a pause, and no harm done: warned of, not refused."""

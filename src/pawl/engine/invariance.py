@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import anyio
 from anyio.abc import TaskGroup
 
 from pawl.core.errors import PawlError
@@ -19,6 +20,8 @@ from pawl.engine.board import Board
 from pawl.ports.kube import Kube, Pod
 from pawl.ports.watch import Change, Listed, NodeNow, Put
 
+APART = 0.5
+"""Seconds by which two watches may be apart."""
 GRACE = 2.0
 """Seconds for which a pod may still appear on a node that was just closed: it was bound before."""
 Key = tuple[str, str]
@@ -88,6 +91,12 @@ class Invariance:
         self._old.add(pod.uid)
         stays = pod.mirror or pod.finished or pod.owner.startswith("DaemonSet/")
         if since is not None and not stays and self._now() - since > GRACE:
+            self._group.start_soon(self._confirm_landed, pod, since)
+
+    async def _confirm_landed(self, pod: Pod, since: float) -> None:
+        """Pods and nodes come by two watches: that the node is open again may be on its way."""
+        await anyio.sleep(APART)
+        if self._closed.get(pod.node) == since:
             self._pause(
                 f"Pod {pod.namespace}/{pod.name} landed on {pod.node}, which is closed: it would "
                 "have to move twice. Look at what it tolerates, and who has placed it there."

@@ -39,6 +39,8 @@ FIRST_RETRY, LAST_RETRY = 1.0, 30.0
 do not come back together. `kubectl drain` uses a flat 5 s."""
 BUSY, LOADS_EVERY = 0.8, 10.0
 """Share of its CPU limit from which a provider is called busy, and seconds between two looks."""
+STARTS = 60.0
+"""Seconds that successors have at least to be Ready, once their node is empty."""
 HOMELESS = 60.0
 """Seconds for which a successor may have no node before the run pauses."""
 COUNTED = ("ReplicaSet/", "StatefulSet/")
@@ -110,8 +112,7 @@ class _Drain:
 
     async def run(self) -> int:
         ctx = self.ctx
-        began = ctx.now()
-        deadline = ctx.now() + ctx.timeouts.eviction
+        began = moved = ctx.now()
         with ctx.moving.board.listening(self._concerns) as ear:
             while True:
                 ear.clear()
@@ -130,15 +131,24 @@ class _Drain:
                 if pods and not said:
                     await self._step(pods)
                 at = (len(pods), len(self.flying))
-                if at != self.last or self._queued(pods):  # something moves: that is no stall
-                    self.last, deadline = at, ctx.now() + ctx.timeouts.eviction
+                if at != self.last or self._queued(pods) or self.good_since is not None:
+                    self.last, moved = at, ctx.now()  # something moves: that is no stall
                 told = self._tell(pods, said)
-                if ctx.now() >= deadline:
-                    raise Stalled(
-                        f"{self.node} was not empty after {ctx.timeouts.eviction:.0f} s: {told}. "
-                        "Make room for them or relax the budget, then: pawl resume."
-                    )
-                await ear.wait(self._until_due(pods, deadline))
+                patience = ctx.timeouts.eviction if pods else max(ctx.timeouts.eviction, STARTS)
+                if ctx.now() - moved >= patience:
+                    raise Stalled(self._stalled(pods, patience, told))
+                await ear.wait(self._until_due(pods, moved + patience))
+
+    def _stalled(self, pods: list[Pod], patience: float, told: str) -> str:
+        if pods:
+            return (
+                f"{self.node} was not empty after {patience:.0f} s: {told}. Make room for them or "
+                "relax the budget, then: pawl resume."
+            )
+        return (
+            f"{self.node} is empty, but what left it is not Ready elsewhere after "
+            f"{patience:.0f} s: {told}. Look at these pods, then: pawl resume."
+        )
 
     def over(self) -> None:
         """This drain has nothing on its way any more."""
