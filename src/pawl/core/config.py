@@ -144,7 +144,8 @@ class TimeoutConfig(_Section, frozen=True, kw_only=True):
     """Deadlines in seconds. Passing one means "unknown", never "failed": pawl observes again."""
 
     read: Seconds = 5.0
-    stop: Seconds = 60.0
+    stop: Seconds = 120.0
+    """An API server without --shutdown-watch-termination-grace-period waits 60 s for watches."""
     member_healthy: Seconds = 60.0
     member_caught_up: Seconds = 300.0
     apiserver_ready: Seconds = 120.0

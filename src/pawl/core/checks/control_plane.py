@@ -227,7 +227,7 @@ def shutdown_delay(facts: Facts) -> Iterator[Finding]:
                 f"API server {a.host}",
                 "has no --shutdown-delay-duration, so it refuses connections as soon as it is "
                 "told to stop.",
-                "Set --shutdown-delay-duration=5s.",
+                "Set --shutdown-delay-duration=5s --shutdown-watch-termination-grace-period=2s.",
                 warn=True,
             )
 
