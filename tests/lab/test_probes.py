@@ -56,3 +56,18 @@ def test_a_drained_restart_loses_nothing_and_is_seen(rig: Rig) -> None:
     assert measured.etcd.hashes_equal
     assert (measured.watch.missed, measured.watch.relisted) == (0, 0)
     assert handle.path.stat().st_mode & 0o777 == 0o600
+    _ends_when_nobody_will_read_it(rig)
+
+
+def _ends_when_nobody_will_read_it(rig: Rig) -> None:
+    """As when a lab is taken down under a prober: file and cluster are gone."""
+    handle = process.start(rig.directory / "pawl.yaml", rig.directory / "probes")
+    try:
+        handle.path.unlink()
+        rig.close()
+        end = time.monotonic() + 60
+        while process.running(handle.path.parent):
+            assert time.monotonic() < end, "it measures for nobody"
+            time.sleep(0.2)
+    finally:
+        process.stop(handle, 1.0)

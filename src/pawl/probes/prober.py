@@ -100,6 +100,7 @@ class Prober:
             self._guard("watch", watch.run()),
             self._guard("watch ledger", watch.sweep()),
             self._guard("control", Control(self._sink).run()),
+            self._guard("evidence", self._while_read()),
         ]
         lanes_running: list[asyncio.Task[None]] = []
         if any(s.node_port for s in p.services):
@@ -147,6 +148,13 @@ class Prober:
             pool.close()
         self._sink.write(Stopped(at=time.time(), why=self._why))
         self._sink.close()
+
+    async def _while_read(self) -> None:
+        """End when the evidence file is removed, as with a lab that is taken down: traffic that
+        nobody will read about is only load."""
+        while not self._sink.gone:
+            await asyncio.sleep(1.0)
+        self.stop("its evidence file was removed")
 
     async def _prepare(self, helper: ApiClient) -> None:
         """The namespace (the one of an earlier prober may still be terminating) and one object."""

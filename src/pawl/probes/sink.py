@@ -29,6 +29,11 @@ class Sink:
         self._left = limit
         self._full = False
 
+    @property
+    def gone(self) -> bool:
+        """Whether the file was removed: what is written now, nobody will ever read."""
+        return os.fstat(self._file).st_nlink == 0
+
     def write(self, record: AnyRecord) -> None:
         self._encoder.encode_into(record, self._buffer, -1)
         self._buffer += b"\n"
