@@ -152,9 +152,10 @@ class Prober:
     async def _while_read(self) -> None:
         """End when the evidence file is removed, as with a lab that is taken down: traffic that
         nobody will read about is only load."""
-        while not self._sink.gone:
+        while True:
             await asyncio.sleep(1.0)
-        self.stop("its evidence file was removed")
+            if self._sink.gone:
+                return self.stop("its evidence file was removed")
 
     async def _prepare(self, helper: ApiClient) -> None:
         """The namespace (the one of an earlier prober may still be terminating) and one object."""
