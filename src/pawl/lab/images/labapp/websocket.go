@@ -73,6 +73,7 @@ func writeFrame(conn net.Conn, f frame) error {
 // (1001) at a moment of its own within half the drain, so that not all clients come back at once
 // elsewhere, and what they have sent is still answered.
 func echo(leaving <-chan struct{}) http.Handler {
+	count("websocket_errors_total", 0) // none so far is something to compare with
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := r.Header.Get("Sec-WebSocket-Key")
 		hijacker, ok := w.(http.Hijacker)

@@ -1,0 +1,285 @@
+"""Real runs over real nodes, judged by the lab's own Prometheus: a fault on a new node alone is
+found and the way back is taken; packs refuse, pause and fail; a quiet run passes.
+
+The numbers are small so that it takes minutes: a reading each second, rates over three.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from pawl_process import Event, Pawl, PawlRun
+
+from conftest import wanted
+from pawl.lab import workloads
+from pawl.lab.cluster import Lab
+from pawl.lab.probe import Prober, wait
+
+OLD, NEW = "1.36.0", "1.37.0"
+PORT = 30090
+WORKERS = ("worker-1", "worker-2")
+RULES = Path(__file__).parents[1] / "fixtures" / "rules"
+PACK = """\
+pack: shop
+checks:
+  - {name: may begin, when: [before], run: [test, "!", -e, refuse]}
+  - {name: holds, when: [during], run: [test, "!", -e, broken], every: 1}
+  - name: a pod dies and nobody minds
+    when: [after]
+    chaos: pod-kill
+    namespace: pawl-lab
+    selector: app=edge
+    seconds: 3
+    run: ["true"]
+  - {name: is liked, when: [after], run: [test, -e, liked]}
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(lab_maker: Callable[..., Lab]) -> Lab:
+    """Control plane at the new minor, two workers at the old one, Prometheus at one second."""
+    made = lab_maker("gates", start=False)
+    made.up(wanted(made.name, NEW, "3.6", workers=0, scrape=1.0))
+    with ThreadPoolExecutor() as pool:
+        for done in [
+            pool.submit(made.add, name, "worker", versions={"kubernetes": OLD})  # type: ignore[arg-type]
+            for name in WORKERS
+        ]:
+            done.result()
+    made.up()
+    prober = Prober(made.spec, made.pki)
+    balancer = str(made.spec.network.load_balancer)
+    try:
+        for item in edge():
+            prober.request(balancer, "PATCH", workloads.place(item) + "?fieldManager=t", item)
+        path = workloads.place(edge()[0])
+        wait(
+            "edge on each node",
+            lambda: (
+                prober.request(balancer, "GET", path)["status"].get("numberReady") == len(WORKERS)
+            ),
+            60,
+        )
+        wait("all of it to be measured", lambda: not prober.unmeasured(), 30)
+    finally:
+        prober.close()
+    return made
+
+
+def edge() -> list[workloads.Object]:
+    """A pod on each node, as ingress controllers are: it stays when its node is drained. Each
+    node's port leads to the node's own pod."""
+    labels = {"app": "edge"}
+    container = {
+        "name": "edge", "image": "pawl.lab/web:1", "imagePullPolicy": "Never",
+        "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+        "env": [{"name": "POD", "value": "edge"}],
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1},
+    }  # fmt: skip
+    spec = {"automountServiceAccountToken": False, "containers": [container]}
+    meta = {"name": "edge", "namespace": workloads.NAMESPACE}
+    return [
+        {
+            "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta,
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels, "annotations": workloads.SCRAPED},
+                    "spec": spec,
+                },
+            },
+        },
+        {
+            "apiVersion": "v1", "kind": "Service", "metadata": meta,
+            "spec": {
+                "type": "NodePort", "externalTrafficPolicy": "Local", "selector": labels,
+                "ports": [{"port": 8080, "nodePort": PORT, "protocol": "TCP"}],
+            },
+        },
+    ]  # fmt: skip
+
+
+def at(lab: Lab, worker: str) -> str:
+    return f"http://{lab.machine(worker).address()}:{PORT}"
+
+
+@pytest.fixture(scope="module")
+def traffic(lab: Lab) -> Iterator[None]:
+    """Some twenty requests a second for each node's pod."""
+    over = threading.Event()
+
+    def send(worker: str) -> None:
+        with httpx.Client(timeout=2, trust_env=False) as client:
+            while not over.wait(0.05):
+                try:
+                    client.get(at(lab, worker))
+                except httpx.HTTPError:
+                    continue
+
+    threads = [threading.Thread(target=send, args=(w,), daemon=True) for w in WORKERS]
+    for thread in threads:
+        thread.start()
+    yield
+    over.set()
+    for thread in threads:
+        thread.join(10)
+
+
+def fault(lab: Lab, worker: str, errors: float) -> None:
+    answer = httpx.post(f"{at(lab, worker)}/fault?errors={errors}", timeout=5, trust_env=False)
+    assert answer.json()["errors"] == errors
+
+
+@pytest.fixture
+def settings(lab: Lab) -> Callable[..., Pawl]:
+    """pawl over the lab with other policies. Gates that tell how busy the machine under the lab is
+    are left out: it runs a cluster on two cores."""
+
+    def change(on_fail: str, packs: tuple[str, ...] = ()) -> Pawl:
+        config = yaml.safe_load(lab.dir.config.read_text())
+        config["metrics"] |= {"step": 2, "rate_window": 3, "warm_up": 20}
+        config["metrics"]["rules"] = [str(p) for p in sorted(RULES.glob("*.yaml"))]
+        config["metrics"]["gates"] = {
+            name: {"enabled": False}
+            for name in (
+                *("cpu", "memory", "memory-leak", "cpu-throttled", "http-traffic"),
+                *("http-latency", "http-latency-p99", "redis-latency", "pod-start"),
+                *("api-latency", "etcd-fsync", "etcd-commit"),
+            )
+        }
+        gates = {"mode": "block", "every": 2, "patience": 120, "on_fail": on_fail}
+        config["policy"] |= {"gates": gates, "packs": list(packs)}
+        config["policy"]["soak"]["node"] = 1
+        lab.dir.config.write_text(yaml.safe_dump(config))
+        return Pawl(lab.dir.config)
+
+    return change
+
+
+def swapped(worker: str) -> Callable[[Event], bool]:
+    step = f"/swap/{worker}"
+    return lambda e: e["event"] == "step-done" and str(e["step"]).endswith(step)
+
+
+def kubelets(pawl: Pawl) -> dict[str, str]:
+    nodes = pawl.json("status")["nodes"]
+    assert not any(n["unschedulable"] or n["taints"] for n in nodes)
+    return {n["name"]: n["kubelet"] for n in nodes}
+
+
+def report(pawl: Pawl, run: str, out: Path) -> tuple[str, dict[str, Any]]:
+    pawl("report", run, "--out", str(out), ok=(0, 1, 3))
+    data = json.loads(next(out.rglob("*.json")).read_text())
+    return next(out.rglob("*.html")).read_text(), data
+
+
+@pytest.mark.usefixtures("traffic")
+def test_a_fault_on_a_new_node_alone_takes_it_back(
+    lab: Lab, settings: Callable[..., Pawl], tmp_path: Path
+) -> None:
+    pawl = settings("roll-back-nodes")
+    pawl.plan("--to", NEW, "--only", "nodes")
+    run = PawlRun(pawl, "--no-probe")
+    run.until(swapped("worker-1"))
+    fault(lab, "worker-1", 0.3)
+    try:
+        assert run.finish(240) == 1, run.said()
+    finally:
+        fault(lab, "worker-1", 0)
+    pauses = [e for e in run.seen if e["event"] == "paused"]
+    assert [p["by"] for p in pauses] == ["gates"], run.said()
+    why = str(pauses[0]["why"])
+    assert why.startswith("A gate failed: http 5xx of pawl-lab/DaemonSet/edge"), why
+    assert "The way back is open" in why
+    assert not [e for e in run.seen if swapped("worker-2")(e)], "it went on"
+    assert kubelets(pawl) == dict.fromkeys(WORKERS, OLD), run.said()
+    page, data = report(pawl, str(pauses[0]["run"]), tmp_path)
+    failed = [r for r in data["gates"]["readings"] if r["verdict"] == "fail"]
+    assert {(r["gate"], r["group"]) for r in failed} >= {
+        ("http-5xx", "pawl-lab/DaemonSet/edge"),
+    }
+    assert all(r["gate"].startswith("http-") for r in failed), failed
+    assert 'class="new"' in page
+    assert 'aria-label="http-5xx of pawl-lab/DaemonSet/edge: fail"' in page
+
+
+@pytest.mark.usefixtures("traffic")
+def test_packs_and_quiet_gates_around_a_run_that_lands(
+    lab: Lab, settings: Callable[..., Pawl]
+) -> None:
+    place = lab.dir.path / "packs"
+    place.mkdir()
+    (place / "shop.yaml").write_text(PACK)
+    (place / "refuse").touch()
+    pawl = settings("pause", packs=(str(place / "shop.yaml"),))
+    pawl.plan("--to", NEW, "--only", "nodes")
+
+    refused = PawlRun(pawl, "--no-probe")
+    assert refused.finish() == 2
+    assert "may begin: it says no" in refused.why()
+    assert not refused.done()
+    (place / "refuse").unlink()
+
+    run = PawlRun(pawl, "--no-probe")
+    run.until(swapped("worker-1"))
+    (place / "broken").touch()
+    assert run.finish(120) == 1, run.said()
+    assert run.why().startswith("Paused by packs: A verification pack failed: holds: it says no")
+    assert not [e for e in run.seen if swapped("worker-2")(e)], "it went on"
+    (place / "broken").unlink()
+
+    said = pawl("resume", "-o", "json", ok=(1,))  # it lands, and then a check says no
+    assert kubelets(pawl) == dict.fromkeys(WORKERS, NEW), said[-3000:]
+    events = [json.loads(line) for line in said.splitlines()]
+    judged = [e for e in events if e["event"] == "gates-judged"]
+    assert not any(e["failed"] for e in judged)
+    second = next(e for e in events if e["event"] == "step-started" and "/swap/" in e["step"])
+    assert second["step"].endswith("worker-2")
+    assert [e for e in judged if e["verdict"] == "pass" and e["at"] < second["at"]]
+    run_id = str(second["run"])
+    _, data = report(pawl, run_id, lab.dir.path / "report")
+    checks = {(o["check"], o["verdict"]) for o in data["packs"]}
+    assert checks >= {
+        ("may begin", "pass"),
+        ("holds", "fail"),
+        ("a pod dies and nobody minds", "pass"),
+        ("is liked", "fail"),
+    }
+    silenced = silences(lab, run_id)
+    assert set(silenced) >= set(WORKERS)
+    assert max(silenced.values()) < time.time() + 601, "a lease, not for ever"
+
+
+def silences(lab: Lab, run: str) -> dict[str, float]:
+    """Node -> until when its alerts were silenced on behalf of the run, in the lab's
+    Alertmanager."""
+    context = ssl.create_default_context(cafile=str(lab.dir.pki / "ca.crt"))
+    pair = lab.dir.pki / "pawl-metrics-client"
+    context.load_cert_chain(f"{pair}.crt", f"{pair}.key")
+    url = yaml.safe_load(lab.dir.config.read_text())["metrics"]["alertmanager"]
+    found = httpx.get(f"{url}/api/v2/silences", verify=context, trust_env=False).json()
+    until: dict[str, float] = {}
+    for silence in found:
+        assert {"KubeletDown", "TargetDown"} <= set(
+            next(m["value"] for m in silence["matchers"] if m["name"] == "alertname").split("|")
+        )
+        if silence["createdBy"] != f"pawl:{run}":
+            continue
+        for matcher in silence["matchers"]:
+            for worker in WORKERS:
+                if matcher["name"] == "node" and re.fullmatch(matcher["value"], worker):
+                    ends = datetime.fromisoformat(silence["endsAt"]).timestamp()
+                    until[worker] = max(until.get(worker, 0.0), ends)
+    return until
