@@ -226,61 +226,6 @@ async def test_the_label_given_back_ends_the_surplus(cluster: Cluster) -> None:
     assert not [k for k in again.metadata.annotations or {} if k.startswith("pawl.dev/")]
 
 
-async def test_one_replica_more_and_the_old_pod_is_the_one_that_goes(cluster: Cluster) -> None:
-    """A scale of one, the victim chosen by deletion cost, and back: one start, nothing missing."""
-    await cluster.apply(
-        workload("Deployment", "one", 2) + "---" + budget("one", ", minAvailable: 2")
-    )
-    old, other = await running(cluster, "one", 2)
-    kube, leeway = ApiKube(cluster.client), ApiLeeway(cluster.client, SystemClock())
-    (mine,) = [p for p in await kube.pods_on(old.spec.node_name) if p.uid == old.metadata.uid]
-    assert not (await kube.evict(mine)).ok
-    await leeway.scale("default", "Deployment/one", "pawl:r1")
-    three = await running(cluster, "one", 3)
-
-    async def allows() -> bool:
-        return (await kube.allowances(mine)) == {"one": 1}
-
-    await cluster.until("the budget has one to spare", allows)
-    await leeway.choose(mine)
-    (lent,) = [x for x in await leeway.lent() if x.what == "scale"]
-    await leeway.give_back(lent)
-    left = await running(cluster, "one", 2)
-    gone = {p.metadata.uid for p in three} - {p.metadata.uid for p in left}
-    assert gone == {mine.uid}
-    assert other.metadata.uid in {p.metadata.uid for p in left}
-    assert await leeway.lent() == ()
-    assert await kube.standing("default", "Deployment/one") == Standing(ready=2, wanted=2)
-    for kind in ("deployments", "replicasets"):
-        path = f"/apis/apps/v1/namespaces/default/{kind}"
-        for o in (await cluster.client.get(path, dict[str, Any]))["items"]:
-            marks = {**o["metadata"].get("labels", {}), **o["metadata"].get("annotations", {})}
-            assert not [k for k in marks if k.startswith("pawl.dev/")], o["metadata"]["name"]
-
-
-async def test_its_own_rolling_update_is_begun_once(cluster: Cluster) -> None:
-    await cluster.apply(workload("Deployment", "r", 2))
-    before = {p.metadata.uid for p in await running(cluster, "r", 2)}
-    leeway = ApiLeeway(cluster.client, SystemClock())
-    for _ in range(3):
-        await leeway.restart("default", "Deployment/r", "pawl:r1")
-
-    async def done() -> bool:
-        return not await leeway.rolled_out("default", "Deployment/r")
-
-    await cluster.until("the rolling update is complete", done)
-    (lent,) = [x for x in await leeway.lent() if x.what == "restart"]
-    await leeway.give_back(lent)
-    await asyncio.sleep(1.0)
-    now = {p.metadata.uid for p in await running(cluster, "r", 2)}
-    assert not now & before
-    sets = await cluster.client.every(
-        "/apis/apps/v1/namespaces/default/replicasets", PARTS["ReplicaSet"],
-        {"labelSelector": "app=r"},
-    )  # fmt: skip
-    assert sorted(s.spec.replicas for s in sets) == [0, 2], "one restart, not three"
-
-
 def spread(app: str, more: str = "") -> str:
     return (
         f"topologySpreadConstraints: [{{maxSkew: 1, topologyKey: kubernetes.io/hostname, {more}"
@@ -362,3 +307,58 @@ async def test_two_budgets_on_one_pod_are_refused_always(cluster: Cluster) -> No
     answer = await kube.evict(mine)
     assert not answer.ok
     assert not answer.retry
+
+
+async def test_one_replica_more_and_the_old_pod_is_the_one_that_goes(cluster: Cluster) -> None:
+    """A scale of one, the victim chosen by deletion cost, and back: one start, nothing missing."""
+    await cluster.apply(
+        workload("Deployment", "one", 2) + "---" + budget("one", ", minAvailable: 2")
+    )
+    old, other = await running(cluster, "one", 2)
+    kube, leeway = ApiKube(cluster.client), ApiLeeway(cluster.client, SystemClock())
+    (mine,) = [p for p in await kube.pods_on(old.spec.node_name) if p.uid == old.metadata.uid]
+    assert not (await kube.evict(mine)).ok
+    await leeway.scale("default", "Deployment/one", "pawl:r1")
+    three = await running(cluster, "one", 3)
+
+    async def allows() -> bool:
+        return (await kube.allowances(mine)) == {"one": 1}
+
+    await cluster.until("the budget has one to spare", allows)
+    await leeway.choose(mine)
+    (lent,) = [x for x in await leeway.lent() if x.what == "scale"]
+    await leeway.give_back(lent)
+    left = await running(cluster, "one", 2)
+    gone = {p.metadata.uid for p in three} - {p.metadata.uid for p in left}
+    assert gone == {mine.uid}
+    assert other.metadata.uid in {p.metadata.uid for p in left}
+    assert await leeway.lent() == ()
+    assert await kube.standing("default", "Deployment/one") == Standing(ready=2, wanted=2)
+    for kind in ("deployments", "replicasets"):
+        path = f"/apis/apps/v1/namespaces/default/{kind}"
+        for o in (await cluster.client.get(path, dict[str, Any]))["items"]:
+            marks = {**o["metadata"].get("labels", {}), **o["metadata"].get("annotations", {})}
+            assert not [k for k in marks if k.startswith("pawl.dev/")], o["metadata"]["name"]
+
+
+async def test_its_own_rolling_update_is_begun_once(cluster: Cluster) -> None:
+    await cluster.apply(workload("Deployment", "r", 2))
+    before = {p.metadata.uid for p in await running(cluster, "r", 2)}
+    leeway = ApiLeeway(cluster.client, SystemClock())
+    for _ in range(3):
+        await leeway.restart("default", "Deployment/r", "pawl:r1")
+
+    async def done() -> bool:
+        return not await leeway.rolled_out("default", "Deployment/r")
+
+    await cluster.until("the rolling update is complete", done)
+    (lent,) = [x for x in await leeway.lent() if x.what == "restart"]
+    await leeway.give_back(lent)
+    await asyncio.sleep(1.0)
+    now = {p.metadata.uid for p in await running(cluster, "r", 2)}
+    assert not now & before
+    sets = await cluster.client.every(
+        "/apis/apps/v1/namespaces/default/replicasets", PARTS["ReplicaSet"],
+        {"labelSelector": "app=r"},
+    )  # fmt: skip
+    assert sorted(s.spec.replicas for s in sets) == [0, 2], "one restart, not three"
