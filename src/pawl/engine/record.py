@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from pawl.core import progress
-from pawl.core.events import AnyEvent, Waiting
+from pawl.core.events import AnyEvent, StepDone, StepFailed, Waiting
 from pawl.core.progress import RunView
 from pawl.engine.guard import Guard
 from pawl.ports.clock import Clock
@@ -49,7 +49,10 @@ class Record:
         return Stamp(at=self._clock.now(), run=self.run, epoch=self._guard.epoch)
 
     def append(self, event: AnyEvent) -> None:
-        """On disk first, then told."""
+        """On disk first, then told. The end of a step ends every wait: what is waited for after it
+        is a wait of its own, with a patience of its own, though its reason be the same."""
+        if isinstance(event, StepDone | StepFailed):
+            self._waits.clear()
         self._journal.append(event)
         self.narrator.event(event)
 

@@ -1,0 +1,26 @@
+"""What a run writes down, and what it need not write twice."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from pawl.core.events import StepDone, Waiting
+from pawl.engine.record import Narrator, Record
+from pawl.testing.journal import MemoryJournal
+
+GUARD: Any = SimpleNamespace(epoch=1)
+CLOCK: Any = SimpleNamespace(now=lambda: 7.0)
+
+
+def test_the_end_of_a_step_ends_a_wait_though_its_reason_stays() -> None:
+    """Patience counts from the first `Waiting` after it: without one it would never run out."""
+    journal = MemoryJournal()
+    record = Record(journal, CLOCK, GUARD, "r", Narrator())
+    for _ in range(3):
+        record.waiting("soak", "host etcd-2 could not be read.")
+    assert [type(e) for e in journal.events("r")] == [Waiting], "a reason is journalled once"
+    record.append(StepDone(step="swap", note="", **record.stamp()))
+    assert record.view().waiting_since is None
+    record.waiting("soak", "host etcd-2 could not be read.")
+    assert record.view().waiting_since == 7.0
