@@ -76,7 +76,10 @@ async def reachable(ctx: Context, host: str, parts: frozenset[Part] = HOSTS) -> 
             return f"host {host} is not known."
         return "" if found.reachable else f"host {host} does not answer over SSH."
 
-    state = await ctx.until(why, host, seconds=ctx.timeouts.machine, every=1.0, parts=parts)
+    try:
+        state = await ctx.until(why, host, seconds=ctx.timeouts.machine, every=1.0, parts=parts)
+    except Late as late:
+        raise Late(f"{late} Bring it back, then: pawl resume.") from late
     found = state.host(host)
     assert found is not None
     return found
