@@ -261,8 +261,8 @@ def _finish(draft: Draft, target: Version, old: Minor) -> None:
             disruption="the API is down for the restart" if single else _SWAP_DISRUPTION,
             exit=Exit(
                 name="snapshot",
-                how="Restore of the etcd snapshot; everything written since is lost. Nodes are "
-                "still old and need nothing.",
+                how="Restore of the etcd snapshot; everything written since is lost. Nodes that "
+                "are new by then go back first.",
                 seconds=300.0,
             ),
         )

@@ -33,6 +33,9 @@ from pawl.core.events import (
     Waiting,
 )
 
+GATES = "gates"
+"""Who has paused a run, when measurements did."""
+
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
     """An effect whose intention was journalled and whose end was not: it may have happened."""
@@ -43,8 +46,9 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatesView(msgspec.Struct, frozen=True, kw_only=True):
-    """What measurements say. A `pawl resume` takes note of what they said: failures known then are
-    `accepted`, and if they could not tell, a person has told (`waived`)."""
+    """What measurements say. A `pawl resume` after their pause, or after their patience, takes note
+    of what they said: failures known then are `accepted`, and if they could not tell, a person has
+    told (`waived`)."""
 
     blocking: bool = False
     verdict: str = ""
@@ -230,6 +234,8 @@ def apply(view: RunView, event: AnyEvent) -> RunView:
             return replace(view, paused=event.why, paused_by=event.by)
         case Resumed():
             steps = {k: replace(s, failures=0) for k, s in view.steps.items()}
+            # Who lifts a pause of a pack or a person has not been asked about the gates.
+            asked = view.gates is not None and view.paused_by in ("", GATES)
             return replace(
                 view,
                 paused="",
@@ -237,7 +243,7 @@ def apply(view: RunView, event: AnyEvent) -> RunView:
                 steps=steps,
                 waiting="",
                 waiting_since=None,
-                gates=_accepted(view.gates) if view.gates else None,
+                gates=_accepted(view.gates) if view.gates is not None and asked else view.gates,
             )
         case Aborted():
             return replace(view, aborted=event.why, aborted_by=event.by)

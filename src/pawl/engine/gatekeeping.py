@@ -25,7 +25,7 @@ from pawl.core.events import Evidence, GatesJudged, GatesWatched, Paused
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan
 from pawl.core.planner_nodes import kubelet_version
-from pawl.core.progress import RunView
+from pawl.core.progress import GATES, RunView
 from pawl.core.verify.judge import judge
 from pawl.core.verify.reading import Judgement, Reading, sum_up
 from pawl.core.verify.series import Sides
@@ -171,7 +171,7 @@ class Watch:
             )
 
     def _pause(self, why: str) -> None:
-        self._record.append(Paused(why=why, by="gates", **self._record.stamp()))
+        self._record.append(Paused(why=why, by=GATES, **self._record.stamp()))
 
     def _evidence(self, judgement: Judgement) -> None:
         data = msgspec.json.encode(judgement, order="sorted").decode()
