@@ -98,7 +98,8 @@ def test_the_connection_drops_after_the_command_ran(etcd_cluster: Cluster) -> No
     host = swaps(pawl)[0]
     wrapper = "/usr/local/sbin/systemctl"
     script = (
-        f'#!/bin/sh\n/usr/bin/systemctl "$@"\ncode=$?\n[ "$1" = stop ] || exit $code\nrm -f {wrapper}\n'
+        '#!/bin/sh\n/usr/bin/systemctl "$@"\ncode=$?\n[ "$1" = stop ] || exit $code\n'
+        f"rm -f {wrapper}\n"
         "touch /run/dropped\npkill -KILL -f '^sshd: root'\n"
     )
     cluster.write(host, wrapper, script, "755")
