@@ -139,8 +139,7 @@ async def _bring(ctx: Context, swap: Swap) -> Host:
         fresh = host.running.get(swap.component, swap.target) == swap.target
         as_wanted = unit.active in UP and linked and flagged and fresh
         if unit.active == "deactivating":
-            ctx.waiting(f"{swap.component} on {swap.host} is stopping.")
-            await ctx.sleep(0.5)
+            await _stopped(ctx, swap)
         elif as_wanted and _may_be(swap, await ctx.look(swap.host, parts=swap.parts)):
             return host
         elif unit.active in UP:
@@ -160,6 +159,23 @@ async def _bring(ctx: Context, swap: Swap) -> Host:
         f"{swap.component} on {swap.host} does not stay as it was put: somebody or something "
         "else changes it. Find out who, then: pawl resume."
     )
+
+
+async def _stopped(ctx: Context, swap: Swap) -> None:
+    """Until a stop that was ordered before is over: its answer was lost, or somebody else's it is.
+    That takes as long as the component needs, and is no turn that leads nowhere."""
+
+    def why(state: ClusterState) -> str:
+        found = state.host(swap.host)
+        if found is None or not found.reachable:
+            return f"host {swap.host} does not answer over SSH."
+        stopping = unit_state(ctx, found, swap.component).active == "deactivating"
+        return f"{swap.component} on {swap.host} is stopping." if stopping else ""
+
+    try:
+        await ctx.until(why, swap.host, seconds=ctx.timeouts.stop, parts=HOSTS)
+    except Late as late:
+        raise Temporary(str(late), delay=5.0) from late
 
 
 def _may_be(swap: Swap, state: ClusterState) -> bool:
