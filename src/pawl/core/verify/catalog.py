@@ -169,10 +169,11 @@ CATALOG: tuple[Gate, ...] = (
         kind="limit",
         query='1 - max by (namespace, pod) (kube_pod_status_ready{condition="true"}) '
         "unless on (namespace, pod) "
-        'kube_pod_status_phase{phase=~"Succeeded|Failed"} == 1',
+        'kube_pod_status_phase{phase=~"Succeeded|Failed"} == 1 '
+        "unless on (namespace, pod) kube_pod_deletion_timestamp",
         limit=0.5,
         unit="ratio",
-        why="Running but not ready, after its warm-up.",
+        why="Running but not ready, after its warm-up, and not on its way out.",
     ),
     # -- nodes ---------------------------------------------------------------------------------
     Gate(
