@@ -147,7 +147,7 @@ def settings(lab: Lab) -> Callable[..., Pawl]:
     """pawl over the lab with other policies. Gates that tell how busy the machine under the lab is
     are left out: it runs a cluster on two cores."""
 
-    def change(on_fail: str, packs: tuple[str, ...] = ()) -> Pawl:
+    def change(on_fail: str, packs: tuple[str, ...] = (), soak: float = 1) -> Pawl:
         config = yaml.safe_load(lab.dir.config.read_text())
         config["metrics"] |= {"step": 2, "rate_window": 3, "warm_up": 20}
         config["metrics"]["rules"] = [str(p) for p in sorted(RULES.glob("*.yaml"))]
@@ -161,7 +161,7 @@ def settings(lab: Lab) -> Callable[..., Pawl]:
         }
         gates = {"mode": "block", "every": 2, "patience": 120, "on_fail": on_fail}
         config["policy"] |= {"gates": gates, "packs": list(packs)}
-        config["policy"]["soak"]["node"] = 1
+        config["policy"]["soak"]["node"] = soak
         lab.dir.config.write_text(yaml.safe_dump(config))
         return Pawl(lab.dir.config)
 
@@ -189,7 +189,8 @@ def report(pawl: Pawl, run: str, out: Path) -> tuple[str, dict[str, Any]]:
 def test_a_fault_on_a_new_node_alone_takes_it_back(
     lab: Lab, settings: Callable[..., Pawl], tmp_path: Path
 ) -> None:
-    pawl = settings("roll-back-nodes")
+    # Longer than the warm-up: before it nothing is measured on the new node, and nothing held.
+    pawl = settings("roll-back-nodes", soak=45)
     pawl.plan("--to", NEW, "--only", "nodes")
     run = PawlRun(pawl, "--no-probe")
     run.until(swapped("worker-1"))
