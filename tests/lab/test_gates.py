@@ -10,7 +10,6 @@ import json
 import re
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -214,53 +213,6 @@ def test_a_fault_on_a_new_node_alone_takes_it_back(
     assert all(r["gate"].startswith("http-") for r in failed), failed
     assert 'class="new"' in page
     assert 'aria-label="http-5xx of pawl-lab/DaemonSet/edge: fail"' in page
-
-
-@pytest.mark.usefixtures("traffic")
-def test_packs_and_quiet_gates_around_a_run_that_lands(
-    lab: Lab, settings: Callable[..., Pawl]
-) -> None:
-    place = lab.dir.path / "packs"
-    place.mkdir()
-    (place / "shop.yaml").write_text(PACK)
-    (place / "refuse").touch()
-    pawl = settings("pause", packs=(str(place / "shop.yaml"),))
-    pawl.plan("--to", NEW, "--only", "nodes")
-
-    refused = PawlRun(pawl, "--no-probe")
-    assert refused.finish() == 2
-    assert "may begin: it says no" in refused.why()
-    assert not refused.done()
-    (place / "refuse").unlink()
-
-    run = PawlRun(pawl, "--no-probe")
-    run.until(swapped("worker-1"))
-    (place / "broken").touch()
-    assert run.finish(120) == 1, run.said()
-    assert run.why().startswith("Paused by packs: A verification pack failed: holds: it says no")
-    assert not [e for e in run.seen if swapped("worker-2")(e)], "it went on"
-    (place / "broken").unlink()
-
-    said = pawl("resume", "-o", "json", ok=(1,))  # it lands, and then a check says no
-    assert kubelets(pawl) == dict.fromkeys(WORKERS, NEW), said[-3000:]
-    events = [json.loads(line) for line in said.splitlines()]
-    judged = [e for e in (*run.seen, *events) if e["event"] == "gates-judged"]
-    assert not any(e["failed"] for e in judged)
-    second = next(e for e in events if e["event"] == "step-started" and "/swap/" in e["step"])
-    assert second["step"].endswith("worker-2")
-    assert [e for e in judged if e["verdict"] == "pass"]
-    run_id = str(second["run"])
-    _, data = report(pawl, run_id, lab.dir.path / "report")
-    checks = {(o["check"], o["verdict"]) for o in data["packs"]}
-    assert checks >= {
-        ("may begin", "pass"),
-        ("holds", "fail"),
-        ("a pod dies and nobody minds", "pass"),
-        ("is liked", "fail"),
-    }
-    silenced = silences(lab, run_id)
-    assert set(silenced) >= set(WORKERS)
-    assert max(silenced.values()) < time.time() + 601, "a lease, not for ever"
 
 
 def silences(lab: Lab, run: str) -> dict[str, float]:
