@@ -1,5 +1,5 @@
-"""Real runs over real nodes, judged by the lab's own Prometheus: a fault on a new node alone is
-found and the way back is taken; packs refuse, pause and fail; a quiet run passes.
+"""A real run over real nodes, judged by the lab's own Prometheus: a fault on a new node alone is
+found and the way back is taken.
 
 The numbers are small so that it takes minutes: a reading each second, rates over three.
 """
@@ -30,20 +30,6 @@ OLD, NEW = "1.36.0", "1.37.0"
 PORT = 30090
 WORKERS = ("worker-1", "worker-2")
 RULES = Path(__file__).parents[1] / "fixtures" / "rules"
-PACK = """\
-pack: shop
-checks:
-  - {name: may begin, when: [before], run: [test, "!", -e, refuse]}
-  - {name: holds, when: [during], run: [test, "!", -e, broken], every: 1}
-  - name: a pod dies and nobody minds
-    when: [after]
-    chaos: pod-kill
-    namespace: pawl-lab
-    selector: app=edge
-    seconds: 3
-    run: ["true"]
-  - {name: is liked, when: [after], run: [test, -e, liked]}
-"""
 
 
 @pytest.fixture(scope="module")

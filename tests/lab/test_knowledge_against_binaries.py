@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from conftest import LabMaker
 
+from conftest import LabMaker
 from pawl.core.knowledge.rows import key
 from pawl.core.knowledge.store import shipped
 from pawl.lab.cluster import Lab

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import LabMaker
 
+from conftest import LabMaker
 from pawl.core.errors import Refused
 from pawl.lab import cgroups, network
 from pawl.lab.cluster import Lab
