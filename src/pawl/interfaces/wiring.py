@@ -1,4 +1,4 @@
-"""The single place that names concrete adapters.
+"""Where a cluster with a pawl.yaml gets its concrete adapters.
 
 `open_session(path)` reads pawl.yaml and hands out everything that a command may need, behind the
 ports. Adapters are imported and connected when they are first used, so that `pawl runs` opens no
@@ -20,10 +20,9 @@ from pawl.adapters.etcd import EtcdReader
 from pawl.adapters.etcd.gateway import Gateway
 from pawl.adapters.etcd.port import GatewayEtcd
 from pawl.adapters.hosts import Connections, HostReader, Inventory, SshHosts
-from pawl.adapters.kube import ApiKube, ApiLease, KubeClient, KubeReader
+from pawl.adapters.kube import ApiKube, ApiLease, KubeClient
 from pawl.adapters.kube.apiserver import own_url
 from pawl.adapters.kube.leeway import ApiLeeway
-from pawl.adapters.kube.objects import VersionInfo
 from pawl.adapters.observer import LiveObserver
 from pawl.adapters.observer.live import api_urls
 from pawl.adapters.packs import commands
@@ -34,11 +33,11 @@ from pawl.adapters.prometheus.rulefiles import load_rules
 from pawl.adapters.store import FileLock, SqliteJournal
 from pawl.adapters.store.proof_file import ProofFile
 from pawl.core.changelog.facts import ApiFacts
-from pawl.core.config import ApiConfig, Config, EtcdConfig, SshConfig
+from pawl.core.config import Config
 from pawl.core.errors import ConfigError, PawlError
 from pawl.core.inuse.facts import HostUse
 from pawl.core.inventory.facts import WorkloadFact
-from pawl.core.model import ApiServer, ClusterState
+from pawl.core.model import ClusterState
 from pawl.core.scan.encoded import Suspect
 from pawl.core.scan.facts import ScanFact
 from pawl.core.scan.lens import Lens
@@ -192,12 +191,21 @@ class Session:
 
     @cached_property
     def _kube_client(self) -> KubeClient:
-        config = self.config
+        return self._client(self.config.policy.timeouts.read)
+
+    @cached_property
+    def _patient_client(self) -> KubeClient:
+        """For long lists."""
+        return self._client(max(SCAN_SECONDS, self.config.policy.timeouts.read))
+
+    def _client(self, seconds: float) -> KubeClient:
+        """`seconds`: the deadline of one request."""
+        api = self.config.api
         client = KubeClient(
-            Path(config.api.kubeconfig),
-            config.api.endpoint,
-            config.policy.timeouts.read,
-            lambda: api_urls(config, self.inventory),
+            Path(api.kubeconfig),
+            api.endpoint,
+            seconds,
+            lambda: api_urls(self.config, self.inventory),
         )
         self._stack.push_async_callback(client.aclose)
         return client
@@ -388,13 +396,7 @@ class Session:
 
         control_planes = self.inventory.with_role("control-plane")
         reached = {h.name: h for h in state.hosts if h.reachable}
-        client = KubeClient(
-            Path(config.api.kubeconfig),
-            config.api.endpoint,
-            max(SCAN_SECONDS, config.policy.timeouts.read),
-            lambda: api_urls(config, self.inventory),
-        )
-        self._stack.push_async_callback(client.aclose)
+        client = self._patient_client
         return LiveScan(
             client,
             lens,
@@ -423,13 +425,7 @@ class Session:
         from pawl.adapters.inventory import LiveInventory, callers, metrics, processes
 
         config = self.config
-        client = KubeClient(
-            Path(config.api.kubeconfig),
-            config.api.endpoint,
-            max(SCAN_SECONDS, config.policy.timeouts.read),
-            lambda: api_urls(config, self.inventory),
-        )
-        self._stack.push_async_callback(client.aclose)
+        client = self._patient_client
         control_planes = self.inventory.with_role("control-plane")
         reached = {h.name: h for h in state.hosts if h.reachable} if state else {}
         logs = [
@@ -457,71 +453,6 @@ class Session:
             binaries=programs if nodes else None,
             metrics=counted if clients else None,
         )
-
-
-class ApiOnly:
-    """A cluster as its API alone shows it, for a scan without pawl.yaml: no hosts, and the API
-    servers' addresses as they announce them."""
-
-    def __init__(self, client: KubeClient, config: Config) -> None:
-        self._client = client
-        self.config = config
-        self.clock: Clock = SystemClock()
-
-    async def observe(self) -> ClusterState:
-        """Raises `Unreachable` when there is no API at all."""
-        taken_at = self.clock.now()
-        version = await self._client.get("/version", VersionInfo)
-        facts = await KubeReader(self._client).read(())
-        server = ApiServer(host="", url="", version=version.git_version.removeprefix("v"))
-        return ClusterState(
-            cluster=self.config.cluster,
-            taken_at=taken_at,
-            api_servers=(server,),
-            nodes=facts.nodes,
-            budgets=facts.budgets,
-            workloads=facts.workloads,
-            webhooks=facts.webhooks,
-            unread=facts.unread,
-        )
-
-    async def uses(self) -> tuple[HostUse, ...]:
-        """There are no hosts without a pawl.yaml."""
-        return ()
-
-    def scan_source(
-        self, lens: Lens, state: ClusterState, files: Sequence[Path] = (), days: float = 7.0
-    ) -> ScanSource:
-        from pawl.adapters.scan import LiveScan
-
-        return LiveScan(self._client, lens, files=files, audit_days=days)
-
-    def inventory_source(
-        self, state: ClusterState | None = None, files: Sequence[Path] = (), days: float = 7.0
-    ) -> InventorySource:
-        from pawl.adapters.inventory import LiveInventory, callers
-
-        async def called() -> callers.Answer:
-            return await callers.read((), None, files, days)
-
-        return LiveInventory(self._client, callers=called if files else None)
-
-
-@asynccontextmanager
-async def open_kubeconfig(kubeconfig: Path) -> AsyncIterator[ApiOnly]:
-    """The cluster of a kubeconfig's current context."""
-    client = KubeClient(kubeconfig, "", SCAN_SECONDS)
-    config = Config(
-        cluster=str(kubeconfig),
-        hosts=(),
-        ssh=SshConfig(key="", known_hosts=""),
-        etcd=EtcdConfig(ca="", cert="", key=""),
-        api=ApiConfig(endpoint="", kubeconfig=str(kubeconfig)),
-    )
-    try:
-        yield ApiOnly(client, config)
-    finally:
-        await client.aclose()
 
 
 @asynccontextmanager

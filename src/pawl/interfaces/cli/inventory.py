@@ -91,7 +91,8 @@ def inventory(
     accepted = (load(waivers) if waivers else load_if_there(Path(WAIVERS))).of_inventory
 
     async def gather() -> tuple[InventoryFacts, tuple[str, ...], float]:
-        from pawl.interfaces.wiring import open_kubeconfig, open_session
+        from pawl.interfaces.api_only import open_kubeconfig
+        from pawl.interfaces.wiring import open_session
 
         opened = open_kubeconfig(kubeconfig) if kubeconfig else open_session(config)
         async with opened as cluster:

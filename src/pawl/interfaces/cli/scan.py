@@ -69,8 +69,9 @@ def scan(
     from pawl.adapters.manifests.documents import knowledge, read
     from pawl.core.errors import ConfigError
     from pawl.core.lint import waive
+    from pawl.interfaces.api_only import open_kubeconfig
     from pawl.interfaces.scanning import scanned
-    from pawl.interfaces.wiring import open_kubeconfig, open_session
+    from pawl.interfaces.wiring import open_session
 
     if config is not None and kubeconfig is not None:
         raise ConfigError("pawl scan", ["give --config or --kubeconfig, not both"])
