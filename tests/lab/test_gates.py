@@ -7,12 +7,9 @@ The numbers are small so that it takes minutes: a reading each second, rates ove
 from __future__ import annotations
 
 import json
-import re
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +129,7 @@ def settings(lab: Lab) -> Callable[..., Pawl]:
     """pawl over the lab with other policies. Gates that tell how busy the machine under the lab is
     are left out: it runs a cluster on two cores."""
 
-    def change(on_fail: str, packs: tuple[str, ...] = (), soak: float = 1) -> Pawl:
+    def change(on_fail: str, soak: float) -> Pawl:
         config = yaml.safe_load(lab.dir.config.read_text())
         config["metrics"] |= {"step": 2, "rate_window": 3, "warm_up": 20}
         config["metrics"]["rules"] = [str(p) for p in sorted(RULES.glob("*.yaml"))]
@@ -145,7 +142,7 @@ def settings(lab: Lab) -> Callable[..., Pawl]:
             )
         }
         gates = {"mode": "block", "every": 2, "patience": 120, "on_fail": on_fail}
-        config["policy"] |= {"gates": gates, "packs": list(packs)}
+        config["policy"]["gates"] = gates
         config["policy"]["soak"]["node"] = soak
         lab.dir.config.write_text(yaml.safe_dump(config))
         return Pawl(lab.dir.config)
@@ -199,26 +196,3 @@ def test_a_fault_on_a_new_node_alone_takes_it_back(
     assert all(r["gate"].startswith("http-") for r in failed), failed
     assert 'class="new"' in page
     assert 'aria-label="http-5xx of pawl-lab/DaemonSet/edge: fail"' in page
-
-
-def silences(lab: Lab, run: str) -> dict[str, float]:
-    """Node -> until when its alerts were silenced on behalf of the run, in the lab's
-    Alertmanager."""
-    context = ssl.create_default_context(cafile=str(lab.dir.pki / "ca.crt"))
-    pair = lab.dir.pki / "pawl-metrics-client"
-    context.load_cert_chain(f"{pair}.crt", f"{pair}.key")
-    url = yaml.safe_load(lab.dir.config.read_text())["metrics"]["alertmanager"]
-    found = httpx.get(f"{url}/api/v2/silences", verify=context, trust_env=False).json()
-    until: dict[str, float] = {}
-    for silence in found:
-        assert {"KubeletDown", "TargetDown"} <= set(
-            next(m["value"] for m in silence["matchers"] if m["name"] == "alertname").split("|")
-        )
-        if silence["createdBy"] != f"pawl:{run}":
-            continue
-        for matcher in silence["matchers"]:
-            for worker in WORKERS:
-                if matcher["name"] == "node" and re.fullmatch(matcher["value"], worker):
-                    ends = datetime.fromisoformat(silence["endsAt"]).timestamp()
-                    until[worker] = max(until.get(worker, 0.0), ends)
-    return until

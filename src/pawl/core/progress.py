@@ -234,8 +234,10 @@ def apply(view: RunView, event: AnyEvent) -> RunView:
             return replace(view, paused=event.why, paused_by=event.by)
         case Resumed():
             steps = {k: replace(s, failures=0) for k, s in view.steps.items()}
+            gates = view.gates
             # Who lifts a pause of a pack or a person has not been asked about the gates.
-            asked = view.gates is not None and view.paused_by in ("", GATES)
+            if gates is not None and view.paused_by in ("", GATES):
+                gates = _accepted(gates)
             return replace(
                 view,
                 paused="",
@@ -243,7 +245,7 @@ def apply(view: RunView, event: AnyEvent) -> RunView:
                 steps=steps,
                 waiting="",
                 waiting_since=None,
-                gates=_accepted(view.gates) if view.gates is not None and asked else view.gates,
+                gates=gates,
             )
         case Aborted():
             return replace(view, aborted=event.why, aborted_by=event.by)

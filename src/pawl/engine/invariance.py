@@ -89,8 +89,7 @@ class Invariance:
             return
         since = self._closed.get(pod.node)
         self._old.add(pod.uid)
-        stays = pod.mirror or pod.finished or pod.owner.startswith("DaemonSet/")
-        if since is not None and not stays and self._now() - since > GRACE:
+        if since is not None and not pod.stays and self._now() - since > GRACE:
             self._group.start_soon(self._confirm_landed, pod, since)
 
     async def _confirm_landed(self, pod: Pod, since: float) -> None:

@@ -40,6 +40,11 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     """It is the one that its ReplicaSet ends first when there is one too many."""
     finalizers: tuple[str, ...] = ()
 
+    @property
+    def stays(self) -> bool:
+        """It belongs to its node, or has ended: no drain moves it."""
+        return self.mirror or self.finished or self.owner.startswith("DaemonSet/")
+
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How many pods a Deployment, ReplicaSet or StatefulSet has Ready, and how many it wants. One

@@ -112,7 +112,7 @@ case $shown in
 	}
 	;;
 esac
-printf '%s\n\n' "$shown" |
+printf '%s\n' "$shown" |
 	{
 		unit_line() {
 			[ "$load" = loaded ] || return 0

@@ -10,6 +10,7 @@ from pawl.core.changelog.judge import findings as note_findings
 from pawl.core.checks.facts import Facts, check
 from pawl.core.checks.in_use import finding
 from pawl.core.findings import Finding
+from pawl.core.model import Unread
 from pawl.core.version import Minor
 
 
@@ -39,18 +40,23 @@ def notes_read(facts: Facts) -> Iterator[Finding]:
         yield finding("K002", "release notes", what, remedy, warn=True)
 
 
+def _not_read(code: str, look: str, unread: Unread) -> Finding:
+    """`look`: the name of the command, of its page in docs/, and in the flag that leaves it out."""
+    return finding(
+        code,
+        f"{look} of {unread.source}",
+        f"could not be read: {unread.why}",
+        f"Give pawl the right to read it (docs/{look}.md), waive it by name, or plan with "
+        f"--no-{look}, which the plan will say.",
+        where=unread.source,
+    )
+
+
 @check(S000="the scan could not read something")
 def scan_read(facts: Facts) -> Iterator[Finding]:
     """Not read is not clean."""
     for unread in facts.beforehand.scan_unread if facts.beforehand else ():
-        yield finding(
-            "S000",
-            f"scan of {unread.source}",
-            f"could not be read: {unread.why}",
-            "Give pawl the right to read it (docs/scan.md), waive it by name, or plan with "
-            "--no-scan, which the plan will say.",
-            where=unread.source,
-        )
+        yield _not_read("S000", "scan", unread)
 
 
 @check()
@@ -63,14 +69,7 @@ def scanned(facts: Facts) -> Iterator[Finding]:
 def inventory_read(facts: Facts) -> Iterator[Finding]:
     """An add-on in what was not read is one whose verdict nobody has seen."""
     for unread in facts.beforehand.inventory_unread if facts.beforehand else ():
-        yield finding(
-            "A000",
-            f"inventory of {unread.source}",
-            f"could not be read: {unread.why}",
-            "Give pawl the right to read it (docs/inventory.md), waive it by name, or plan with "
-            "--no-inventory, which the plan will say.",
-            where=unread.source,
-        )
+        yield _not_read("A000", "inventory", unread)
 
 
 @check()

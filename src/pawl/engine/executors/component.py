@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from pawl.core import flags
 from pawl.core.errors import StepFailed, Temporary, Unreachable
@@ -65,19 +66,23 @@ class Swap:
     """The end state of the way back; None: there is no way back."""
 
 
+def silent(host: str, state: ClusterState) -> str:
+    """Why the host's facts are not there, "" when they are."""
+    found = state.host(host)
+    if found is None:
+        return f"host {host} is not known."
+    return "" if found.reachable else f"host {host} does not answer over SSH."
+
+
 async def reachable(ctx: Context, host: str, parts: frozenset[Part] = HOSTS) -> Host:
     """The host's facts, once it answers. A host may be rebooting: that takes a while. Nothing else
     is read unless asked for: when a second fault has taken quorum away, what brings it back is the
     start of what is stopped, and that must not wait for machines that are off."""
 
-    def why(state: ClusterState) -> str:
-        found = state.host(host)
-        if found is None:
-            return f"host {host} is not known."
-        return "" if found.reachable else f"host {host} does not answer over SSH."
-
     try:
-        state = await ctx.until(why, host, seconds=ctx.timeouts.machine, every=1.0, parts=parts)
+        state = await ctx.until(
+            partial(silent, host), host, seconds=ctx.timeouts.machine, every=1.0, parts=parts
+        )
     except Late as late:
         raise Late(f"{late} Bring it back, then: pawl resume.") from late
     found = state.host(host)
@@ -168,7 +173,7 @@ async def _stopped(ctx: Context, swap: Swap) -> None:
     def why(state: ClusterState) -> str:
         found = state.host(swap.host)
         if found is None or not found.reachable:
-            return f"host {swap.host} does not answer over SSH."
+            return silent(swap.host, state)
         stopping = unit_state(ctx, found, swap.component).active == "deactivating"
         return f"{swap.component} on {swap.host} is stopping." if stopping else ""
 

@@ -18,22 +18,19 @@ from __future__ import annotations
 
 import random
 
-import anyio
-
 from pawl.core.emptied import EVIDENCE, Emptied
 from pawl.core.errors import StepFailed
 from pawl.core.workloads.surroundings import Method
 from pawl.core.workloads.throttle import Flight
 from pawl.engine.board import LOOK
 from pawl.engine.context import Context
+from pawl.engine.executors.evicting import AT_ONCE, evict
 from pawl.engine.executors.keeping import keep_closed
 from pawl.engine.executors.loosen import Loosened
 from pawl.engine.executors.turns import Turn, Turns, turns, workload_of
 from pawl.ports.kube import Evicted, Pod, Standing
 from pawl.ports.watch import BudgetNow, Change, NodeNow
 
-AT_ONCE = 8
-"""Evictions in parallel: bounded, so that an API server in mid-roll is not flooded."""
 FIRST_RETRY, LAST_RETRY = 1.0, 30.0
 """Seconds between tries of one pod: decorrelated jitter, so that many that were refused together
 do not come back together. `kubectl drain` uses a flat 5 s."""
@@ -47,21 +44,9 @@ COUNTED = ("ReplicaSet/", "StatefulSet/")
 """Owners whose Ready pods can be counted."""
 
 
-class _Refused(Exception):
-    """Leaves the effect without its end in the journal: nothing happened."""
-
-    def __init__(self, answer: Evicted) -> None:
-        self.answer = answer
-        super().__init__(answer.why)
-
-
 class Stalled(StepFailed):
     """Nothing has moved for as long as a drain may wait; the message says which pod, which budget,
     how many it needs and how many it has."""
-
-
-def stays(pod: Pod) -> bool:
-    return pod.mirror or pod.finished or pod.owner.startswith("DaemonSet/")
 
 
 def accepted_bare(pod: Pod, ctx: Context) -> bool:
@@ -118,7 +103,7 @@ class _Drain:
                 ear.clear()
                 ctx.safe_point()
                 await keep_closed(ctx, self.node)
-                pods = [p for p in await ctx.tools.kube.pods_on(self.node) if not stays(p)]
+                pods = [p for p in await ctx.tools.kube.pods_on(self.node) if not p.stays]
                 self.spaces |= {p.namespace for p in pods}
                 self.seen |= {p.uid for p in pods}
                 self._refuse_bare(pods)
@@ -316,7 +301,7 @@ class _Drain:
     # -- leaving -----------------------------------------------------------------------------
 
     async def _evict(self, due: list[Pod]) -> None:
-        for pod, answer in await _evict(self.ctx, due):
+        for pod, answer in await evict(self.ctx, due):
             if answer.ok:
                 for known in (self.reasons, self.blocked, self.wait, self.next_try):
                     known.pop(pod.uid, None)
@@ -486,28 +471,6 @@ async def take_back(ctx: Context, node: str = "") -> list[str]:
                 await ctx.tools.kube.take_back(p)
             told.append(f"{p.namespace}/{p.name} is {p.released}'s again.")
     return told
-
-
-async def _evict(ctx: Context, pods: list[Pod]) -> list[tuple[Pod, Evicted]]:
-    answers: list[tuple[Pod, Evicted]] = []
-
-    async def one(pod: Pod) -> None:
-        try:
-            async with ctx.effect("evict", f"{pod.namespace}/{pod.name}", on_host=False):
-                answer = await ctx.tools.kube.evict(pod)
-                if not answer.ok:
-                    raise _Refused(answer)
-        except _Refused as refused:
-            answer = refused.answer
-        answers.append((pod, answer))
-
-    try:
-        async with anyio.create_task_group() as group:
-            for pod in pods:
-                group.start_soon(one, pod)
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
-    return answers
 
 
 def _ending(pod: Pod) -> str:

@@ -12,6 +12,7 @@ from pawl.engine.context import Context
 from pawl.ports.observer import Part
 
 NODES: frozenset[Part] = frozenset({"nodes"})
+"""What a look at node objects and their Leases reads."""
 
 
 async def keep_closed(ctx: Context, node: str) -> None:

@@ -16,15 +16,13 @@ from pawl.engine.context import Context, Interrupted
 from pawl.engine.executors import component
 from pawl.engine.executors.drain import Stalled, drain
 from pawl.engine.executors.etcd_replace import claim, provider
+from pawl.engine.executors.keeping import NODES
 from pawl.ports.machines import Image
-from pawl.ports.observer import Part
 from pawl.ports.watch import Change, VolumeNow
 
 LEASE_FRESH = 40.0
 """Seconds; the kubelet renews its Lease every 10 s, and is called lost after 40 s."""
 DETACH_SECONDS = 300.0
-NODES: frozenset[Part] = frozenset({"nodes"})
-"""What a look at node objects and their Leases reads."""
 
 
 class LeftBehind(Exception):
@@ -206,8 +204,7 @@ async def retire_node(action: RetireNode, ctx: Context) -> str:
 async def _not_lost(ctx: Context, name: str) -> None:
     """A node that is not Ready may still run its pods: without word from it nothing is deleted,
     unless no pod is left to lose."""
-    left = [p for p in await ctx.tools.kube.pods_on(name) if p.owner and not p.finished]
-    moving = [p for p in left if not p.owner.startswith("DaemonSet/") and not p.mirror]
+    moving = [p for p in await ctx.tools.kube.pods_on(name) if p.owner and not p.stays]
     if moving:
         raise StepFailed(
             f"node {name} is not Ready and still has {len(moving)} pods, which may run on "
