@@ -320,6 +320,28 @@ async def test_the_finish_does_not_come_up_and_the_emulation_does() -> None:
 
 
 @virtual
+async def test_what_has_mended_itself_is_seen_though_no_step_touches_it() -> None:
+    """A controller that lost its lease is back after some seconds; who waits for it looks there."""
+    cluster = quick()
+    plan = planned(cluster, CONTROL_PLANE)
+    world, name = cluster.world, "kube-controller-manager"
+    at: dict[str, float] = {}
+
+    def falls(w: World) -> None:
+        at["down"] = w.now
+        w.stop(w.host("cp-3"), name)
+        w.later(4.0, lambda: w.start(w.host("cp-3"), name))
+
+    staged = [s for s in plan.steps if "/stage/" in s.id and s.id.endswith("/cp-3")]
+    last = staged[-1].action
+    world.on("after", "stage", f"cp-3/{last.component} {last.version}", falls)  # type: ignore[union-attr]
+    world.on("before", "stop", "cp-1/kube-apiserver", lambda w: at.setdefault("on", w.now))
+    ended = await drive(cluster, plan)
+    assert (ended.outcome, world.violations) == ("done", []), ended.why
+    assert at["on"] - at["down"] < 30.0
+
+
+@virtual
 async def test_the_load_balancer_cannot_be_reached() -> None:
     cluster = quick()
     plan = planned(cluster, CONTROL_PLANE)

@@ -66,6 +66,8 @@ FRESH = 1.0
 """Seconds for which a reading serves the start of several steps at once; each looks for itself."""
 FULL_EVERY = 30.0
 """Seconds for which a full reading serves; in between only what matters to a start is re-read."""
+FULL_WAITING = 5.0
+"""The same while nothing runs and the cluster is waited for: what is waited for may be anywhere."""
 FULL_AT_LEAST_EVERY = 120.0
 """The same between two steps. A full reading is made while a step runs, where nobody waits for it;
 between steps it is only made when that did not happen for so long."""
@@ -248,7 +250,8 @@ class Runner:
                 case Wait() if answer.step not in self._live.steps:
                     self._record.waiting(answer.step, answer.why)
             await self._rest(answer)
-            state = await self._next_state(state)
+            for_cluster = isinstance(answer, Wait) and answer.until is not None
+            state = await self._next_state(state, for_cluster=for_cluster)
 
     @property
     def _policy(self) -> PolicyConfig:
@@ -310,9 +313,10 @@ class Runner:
         self._state = state
         return state
 
-    async def _next_state(self, state: ClusterState) -> ClusterState:
+    async def _next_state(self, state: ClusterState, *, for_cluster: bool = False) -> ClusterState:
         """A full reading now and then; else what the steps touch, which is quicker by far."""
-        serves = FULL_EVERY if self._live.steps else FULL_AT_LEAST_EVERY
+        idle = FULL_WAITING if for_cluster else FULL_AT_LEAST_EVERY
+        serves = FULL_EVERY if self._live.steps else idle
         if anyio.current_time() - self._full_at >= serves or not state.complete:
             return await self._observe_fully(state)
         touched = self._touched | self._at_work()

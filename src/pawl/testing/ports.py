@@ -12,6 +12,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from pawl.core.errors import ArtifactError, Fenced, Refused, StepFailed, Temporary, Unreachable
 from pawl.core.model import BalancerMember, ClusterState, Machine
 from pawl.core.version import Minor, Version
@@ -91,13 +93,24 @@ class SimObserver:
     async def refresh(
         self, state: ClusterState, *hosts: str, parts: frozenset[Part] = EVERYTHING
     ) -> ClusterState:
-        """Reads all of it again: a simulated refresh is never staler than a real one."""
+        """As stale as a real one: what was not asked for stays as it was read before."""
         world = await self._operator.turn(REFRESH)
         if parts & {"api", "nodes"}:
             await self._operator.hang()
         elif "etcd" in parts and any(not world.hosts[m].up for m in world.etcd.members):
             await self._operator.turn(SILENT)
-        return snapshot(world, self._operator.clock.offset)
+        fresh = snapshot(world, self._operator.clock.offset)
+        again = {*hosts, *(n.host for n in state.nodes if n.name in hosts)}
+        known = {h.name: h for h in state.hosts}
+        held = {(c.component, c.host): c for c in state.controllers}
+        return msgspec.structs.replace(
+            fresh,
+            hosts=tuple(h if h.name in again else known.get(h.name, h) for h in fresh.hosts),
+            controllers=tuple(
+                c if c.host in again else held.get((c.component, c.host), c)
+                for c in fresh.controllers
+            ),
+        )
 
 
 class SimHosts:
