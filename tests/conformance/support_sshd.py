@@ -36,7 +36,7 @@ class Systemd:
     """What the systemd of a host with this `SshConfig` says."""
 
     def __init__(self, ssh: SshConfig) -> None:
-        self._bin = Path(ssh.key).parent / "bin"
+        self._bin = Path(ssh.key).parent / "sshd-bin"
 
     def says(self, system: str, **units: str) -> None:
         """`system` as `systemctl is-system-running` tells it, "silent" for no answer at all;
@@ -79,11 +79,13 @@ def sshd(directory: Path, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Iterat
         "PasswordAuthentication no\nUsePAM no\nPermitRootLogin yes\n"
         # bash would read the home's .bashrc for each command when it thinks it is the first shell.
         "Subsystem sftp internal-sftp\nMaxSessions 64\n"
-        f"SetEnv SHLVL=2 PATH={directory}/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+        f"SetEnv SHLVL=2 PATH={directory}/sshd-bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
     )
-    (directory / "bin").mkdir()
-    (directory / "bin" / "systemctl").write_text(SYSTEMCTL)
-    (directory / "bin" / "systemctl").chmod(0o755)
+    # A name of its own: a test may keep its programs below `directory` too.
+    programs = directory / "sshd-bin"
+    programs.mkdir()
+    (programs / "systemctl").write_text(SYSTEMCTL)
+    (programs / "systemctl").chmod(0o755)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     process = subprocess.Popen(

@@ -60,6 +60,7 @@ def test_a_wrong_checksum_of_one_binary_installs_nothing(
     etcd_cluster: Cluster, tmp_path: Path
 ) -> None:
     cluster = etcd_cluster
+    cluster.etcd_all(OLD)  # whatever ran before: what is in use must not be taken away
     for member in MEMBERS:
         cluster.ssh(member, f"rm -rf /opt/pawl/etcd/{NEW}")
     local = tmp_path / "etcd" / NEW
