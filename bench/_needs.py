@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pawl.core.config import Config, HostConfig
 from pawl.probes import kubeconfig
@@ -24,6 +25,11 @@ Command = Callable[[HostConfig, str], list[str]]
 POLL = 0.02
 MONITOR_TICK = 4.0
 """etcd's leader looks at its members' versions every 4 s; nothing makes it look sooner."""
+PROVIDER = "app=redis"
+"""Labels of the pods that others depend on."""
+SETS = (
+    "go-template={{range .items}}-n {{.metadata.namespace}} {{.kind}}/{{.metadata.name}}\n{{end}}"
+)
 PORTS = {"kube-controller-manager": 10257, "kube-scheduler": 10259}
 
 
@@ -89,11 +95,10 @@ class Needs:
         self.answers(host, PORTS[component], "/healthz")
 
     def stage(self, host: HostConfig, component: str) -> None:
-        """The binary over SSH to the host, and its checksum there."""
+        """The component's binaries over SSH to the host, and their checksum there."""
         directory = f"{self.config.layout.root}/{component}"
-        current = f"{directory}/current/{component}"
         with tempfile.NamedTemporaryFile() as file:
-            read = self.command(host, f"cat {current}")
+            read = self.command(host, f"cat {directory}/current/*")
             subprocess.run(read, check=True, stdout=file)
             file.seek(0)
             target = f"{directory}/.needs"
@@ -143,6 +148,7 @@ class Needs:
             kubectl = (f"{directory}/kubectl", f"--kubeconfig={self.config.api.kubeconfig}")
             name, lab = "worker-needs", ("--name", self.lab)
             image = ("--role", "worker", "--kubernetes", self.kubernetes)
+            quiet: Any = {"check": True, "text": True, "capture_output": True}
 
             def add() -> None:
                 run((*pawl, "lab", "machine", "add", name, *image, *lab), check=True)
@@ -151,16 +157,20 @@ class Needs:
                     time.sleep(0.1)
 
             def retire() -> None:
-                flags = ("--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s")
-                nodes = run(
-                    (*kubectl, "get", "nodes", "-o", "name"),
-                    check=True,
-                    text=True,
-                    capture_output=True,
-                )
-                old = next(n for n in nodes.stdout.split() if name not in n).split("/")[1]
-                run((*kubectl, "drain", old, *flags), check=True, capture_output=True)
-                run((*kubectl, "delete", "node", old), check=True, capture_output=True)
+                """Providers first and each Ready elsewhere before what uses it goes; nobody waits
+                for a thing to stay Ready."""
+                found = run((*kubectl, "get", "nodes", "-o", "name"), **quiet)
+                old = next(n for n in found.stdout.split() if name not in n).split("/")[1]
+                drain = (*kubectl, "drain", old, "--ignore-daemonsets", "--delete-emptydir-data")
+                for pods in (("--pod-selector", PROVIDER), ()):
+                    run((*drain, "--timeout=120s", *pods), **quiet)
+                    every = ("-A", *(("-l", PROVIDER) if pods else ()), "-o", SETS)
+                    sets = run((*kubectl, "get", "deployments,statefulsets", *every), **quiet)
+                    for each in sets.stdout.splitlines():
+                        run(
+                            (*kubectl, "rollout", "status", *each.split(), "--timeout=60s"), **quiet
+                        )
+                run((*kubectl, "delete", "node", old), **quiet)
                 run((*pawl, "lab", "machine", "remove", old, *lab), check=True)
 
             return timed(add), timed(retire)

@@ -210,6 +210,7 @@ def roll(given: argparse.Namespace, way: str, last: bool, cache: Path) -> dict[s
             start, end = told["start"], told["end"]
             result["phases"] = told["phases"]
             result["steps"] = told["steps"]
+            result["settled"] = sum(e["settled"] for e in told["emptied"])
         records, bad = evidence.parse(handle.path.read_bytes().splitlines())
         measured = measure(records, start, end, bad)
         if measured is None:
@@ -335,13 +336,13 @@ def overhead(rolls: list[dict[str, Any]]) -> list[str]:
 
 
 def _busy(r: dict[str, Any]) -> float:
-    """Seconds of the run without soaks and waits for a person."""
+    """Seconds of the run without soaks, those of providers included, and waits for a person."""
     idle = sum(
         s["end"] - s["start"]
         for s in r["steps"]
         if s["start"] is not None and s["kind"] in ("soak", "point-of-no-return")
     )
-    return float(r["figures"]["seconds"] - idle)
+    return float(r["figures"]["seconds"] - idle - r["settled"])
 
 
 def main() -> None:

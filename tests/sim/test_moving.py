@@ -75,6 +75,19 @@ async def test_providers_leave_a_node_before_their_consumers() -> None:
 
 
 @virtual
+async def test_what_takes_long_to_end_keeps_nobody_waiting_once_its_successor_is_ready() -> None:
+    cluster = with_chain()
+    pods = cluster.world.pods
+    slow = next(p for p in pods.pods.values() if p.node == "worker-1" and "store" in p.name)
+    pods.frozen.add(slow.name)
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "paused", "it never ends, so the node never is empty"
+    assert slow.name in ended.why
+    left = [p.name for p in pods.pods.values() if p.node == "worker-1"]
+    assert left == [slow.name]
+
+
+@virtual
 async def test_without_all_facts_nobody_is_released() -> None:
     cluster = with_chain()
     for deployment in cluster.world.pods.deployments:

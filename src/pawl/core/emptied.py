@@ -14,7 +14,8 @@ EVIDENCE = "emptied"
 
 class Emptied(msgspec.Struct, frozen=True, kw_only=True):
     """One node. `least` is the lower bound of its moves in seconds, bound by `term`, from predicted
-    times; `peak` the most pods of the run that were on their way at once, of `cap`."""
+    times; `peak` the most pods of the run that were on their way at once, of `cap`. `settled`:
+    seconds of it in which a provider only had to stay Ready."""
 
     node: str
     moved: int
@@ -23,6 +24,7 @@ class Emptied(msgspec.Struct, frozen=True, kw_only=True):
     term: str
     peak: int
     cap: int
+    settled: float = 0.0
 
     @property
     def efficiency(self) -> float:

@@ -51,19 +51,22 @@ def _weigh(group: Path) -> None:
         (group / "cpu.weight").write_text(str(100 * MACHINES))
 
 
-def _one_cpu(group: Path) -> None:
+def _one_cpu(group: Path, share: int) -> None:
     """A machine has one CPU, as a small VM has. Without the bound a machine that boots, or an API
     server that starts, takes every core of this host, and its neighbours, which would have cores
-    of their own, seem to stall."""
+    of their own, seem to stall. `share` is its part where the host has too few for all."""
     if (group / "cpu.cfs_quota_us").exists():
         (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
         (group / "cpu.cfs_quota_us").write_text(str(PERIOD_US))
+        (group / "cpu.shares").write_text(str(1024 * share))
     elif (group / "cpu.max").exists():
         (group / "cpu.max").write_text(f"{PERIOD_US} {PERIOD_US}")
+        (group / "cpu.weight").write_text(str(100 * share))
 
 
-def create(lab: str, machine: str) -> list[Path]:
-    """Make the machine's group in each hierarchy; returns their `cgroup.procs` files."""
+def create(lab: str, machine: str, share: int = 1) -> list[Path]:
+    """Make the machine's group in each hierarchy; returns their `cgroup.procs` files. `share`: how
+    much CPU it gets, beside a machine of one share, while both want more than there is."""
     files = []
     for hierarchy in hierarchies():
         group = hierarchy
@@ -73,7 +76,7 @@ def create(lab: str, machine: str) -> list[Path]:
             _inherit_cpuset(group)
             if part != machine:
                 _weigh(group)
-        _one_cpu(group)
+        _one_cpu(group, share)
         files.append(group / "cgroup.procs")
     return files
 

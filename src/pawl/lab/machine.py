@@ -29,6 +29,10 @@ from pawl.lab.store import MachineDir, write
 SSH_ANSWERS = 90.0
 """Seconds until a booting machine must answer; 1 s is usual, nine at once took 7 s."""
 
+SHARES = {"etcd": 4, "control-plane": 4, "load-balancer": 4}
+"""CPU beside a worker's one share. A worker that boots, or starts pods, takes nothing from the
+control plane of a real cluster, which has CPUs of its own."""
+
 _SCRATCH = {"worker": ("var/lib/containerd", "var/lib/kubelet")}
 
 
@@ -147,7 +151,7 @@ class LabMachine:
         self.kill()
         spec = self.dir.read()
         netns = network.ensure_interface(self.lab.name, self.lab.network, spec)
-        procs = cgroups.create(self.lab.name, self.name)
+        procs = cgroups.create(self.lab.name, self.name, SHARES.get(spec.role, 1))
         nspawn = [
             "systemd-nspawn",
             f"--directory={self.dir.mount}",

@@ -90,6 +90,7 @@ class _Drain:
         self.leavers: set[str] = set()
         """Their workloads."""
         self.good_since: float | None = None
+        self.settled = 0.0
         self.spaces: set[str] = set()
         self.last = (-1, -1)
         self.loads_read = float("-inf")
@@ -152,6 +153,7 @@ class _Drain:
             term=self.order.term,
             peak=throttle.peak,
             cap=throttle.cap,
+            settled=self.settled,
         )
         self.ctx.evidence(EVIDENCE, emptied)
 
@@ -221,8 +223,10 @@ class _Drain:
     # -- whose turn it is --------------------------------------------------------------------
 
     async def _settled(self, pods: list[Pod]) -> str:
-        """Why the next tier must still wait, "" when its turn has come."""
-        tier = min(self.order.of(p).tier for p in pods)
+        """Why the next tier must still wait, "" when its turn has come. What is ending holds nobody
+        up when its successors can be counted."""
+        held = [p for p in pods if not (p.terminating and _owner(p).startswith(COUNTED))]
+        tier = min((self.order.of(p).tier for p in held), default=self.tier)
         if tier <= self.tier:
             return ""
         for (namespace, owner), before in self.leaving.items():
@@ -240,9 +244,8 @@ class _Drain:
             if self.order.of(p).tier != tier:
                 continue
             self.leavers.add(self.order.of(p).workload)
-            owner = p.released or p.owner
-            if owner.startswith(COUNTED):
-                key = (p.namespace, owner)
+            if _owner(p).startswith(COUNTED):
+                key = (p.namespace, _owner(p))
                 if key not in self.leaving:
                     standing = await self.ctx.tools.kube.standing(*key)
                     self.leaving[key] = standing.ready
@@ -258,6 +261,7 @@ class _Drain:
             self.good_since = self.ctx.now()
         settle = self.ctx.moving.pace.settle
         if self.ctx.now() - self.good_since >= settle - 0.001:
+            self.settled += settle
             return ""
         return f"what depends on {moved[0]} waits {settle:.0f} s, in which it stays Ready"
 
@@ -455,6 +459,10 @@ class _Drain:
 
 LAST_READY = 1 << 30
 """Of a surge all wanted pods must be Ready."""
+
+
+def _owner(pod: Pod) -> str:
+    return pod.released or pod.owner
 
 
 def _surges(pod: Pod, method: Method) -> bool:
