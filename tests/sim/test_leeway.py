@@ -108,12 +108,17 @@ async def test_an_autoscaler_at_its_end_is_a_persons_matter() -> None:
     clean(cluster)
 
 
-@virtual
-async def test_only_sick_pods_are_let_go_and_the_budget_is_as_before() -> None:
+def sick() -> SimCluster:
+    """No pod is Ready, so the budget lets none go."""
     cluster = with_one(minimum=1, surges=False)
     for pod in cluster.world.pods.pods.values():
         pod.ready_at = float("inf")
-    cluster.world.pods.deployments[0].minimum = 1
+    return cluster
+
+
+@virtual
+async def test_only_sick_pods_are_let_go_and_the_budget_is_as_before() -> None:
+    cluster = sick()
     plan = nodes_planned(cluster, nodes_only(cluster))
     assert plan.loosens == (Loosening(what="always-allow", workload=WEB),)
     ended = await drive(cluster, plan)
@@ -139,6 +144,66 @@ async def test_what_the_plan_does_not_name_is_not_loosened() -> None:
     assert "needs 3 healthy pods and has 3 currently" in ended.why
     assert done(cluster, "scale") == 0
     clean(cluster)
+
+
+def forgets(what: str, cluster: SimCluster) -> None:
+    """Somebody writes the object's labels anew, and keeps its specification."""
+    cluster.world.pods.deployments[0].lent.pop(what, None)
+
+
+@pytest.mark.parametrize(
+    ("way", "what", "verb", "mend"),
+    [
+        ("scale", "scale", "scale", "as many replicas as it should"),
+        ("restart", "restart", "restart", "its rolling update ends"),
+        ("sick", "always-allow", "allow-unhealthy", "set its unhealthyPodEvictionPolicy"),
+    ],
+)
+@virtual
+async def test_a_mark_that_vanished_is_no_zero_but_a_persons_matter(
+    way: str, what: str, verb: str, mend: str
+) -> None:
+    cluster = sick() if way == "sick" else with_one(**WAYS[way][0])
+    if way == "restart":
+        on_one_node(cluster)
+    plan = nodes_planned(cluster, nodes_only(cluster))
+    cluster.world.on("after", verb, "web", lambda world: forgets(what, cluster))
+    ended = await drive(cluster, plan)
+    assert ended.outcome == "failed"
+    assert f"pawl's mark (pawl.dev/leeway: {what}) on shop/" in ended.why
+    assert mend in ended.why
+    assert "then: pawl resume." in ended.why
+    assert (done(cluster, verb), done(cluster, "choose"), done(cluster, "evict")) == (1, 0, 0)
+
+
+@virtual
+async def test_a_mark_that_vanishes_later_does_not_add_replica_after_replica() -> None:
+    cluster = with_one(**WAYS["scale"][0])
+    plan = nodes_planned(cluster, nodes_only(cluster))
+    cluster.world.on(
+        "after",
+        "scale",
+        "web",
+        lambda world: world.later(1.0, lambda: forgets("scale", cluster)),
+    )
+    ended = await drive(cluster, plan)
+    assert ended.outcome == "failed"
+    assert "pawl's mark (pawl.dev/leeway: scale) on shop/Deployment/web" in ended.why
+    assert (done(cluster, "scale"), cluster.world.pods.deployments[0].replicas) == (1, 4)
+    assert not [p for p in cluster.world.pods.pods.values() if p.victim]
+
+
+@virtual
+async def test_what_cannot_be_given_back_pauses_the_run() -> None:
+    """The sick pods have gone, and nobody knows what the budget said before."""
+    cluster = sick()
+    plan = nodes_planned(cluster, nodes_only(cluster))
+    for pod in cluster.world.pods.pods.values():
+        what = f"{pod.namespace}/{pod.name}"
+        cluster.world.on("after", "evict", what, lambda world: forgets("always-allow", cluster))
+    ended = await drive(cluster, plan)
+    assert ended.outcome == "paused"
+    assert "set its unhealthyPodEvictionPolicy to what it should be" in ended.why
 
 
 @pytest.mark.parametrize("way", ["scale", "restart", "two budgets"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+import anyio
 from anyio.abc import TaskGroup
 
 from pawl.core.actions import RetireNode, SwapNode
@@ -16,6 +17,10 @@ from pawl.core.workloads.throttle import Throttle
 from pawl.engine.board import Board
 from pawl.engine.invariance import Invariance
 from pawl.ports.kube import Kube
+from pawl.ports.leeway import Lent
+
+Loan = tuple[str, str]
+"""(what, "namespace/Kind/name")."""
 
 
 class Moving:
@@ -38,6 +43,10 @@ class Moving:
         self.throttle = Throttle(self.pace.starts_least)
         self.in_use: Counter[str] = Counter()
         """Objects that are loosened, and how many drains need them so."""
+        self.lent: dict[Loan, Lent] | None = None
+        """What was found loosened at first, and what this run has loosened and given back since."""
+        self.lending = anyio.Lock()
+        """Held from a change to the reading of its mark: no other drain gives it back between."""
         self.reasserted: set[tuple[str, str]] = set()
         """(node, mark) that somebody had taken away, and that was put back."""
         self._plan, self._group = plan, group

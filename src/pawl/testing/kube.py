@@ -109,6 +109,7 @@ class SimKube:
         answer = world.pods.evict(pod.uid)
         if answer.ok and fresh:
             world.changed("evict", pod.uid)
+            world.trigger("after", "evict", target)
         return answer
 
     async def watch(self, tell: Callable[[Change], None]) -> None:

@@ -27,6 +27,7 @@ class SimLeeway:
             if d.most and d.replicas > d.most:
                 world.violations.append(f"{d.name} was scaled past its autoscaler's maximum")
             world.changed("scale", d.name)
+            world.trigger("after", "scale", d.name)
 
     async def allow_unhealthy(self, namespace: str, budget: str, owner: str) -> None:
         world = await self._api()
@@ -35,6 +36,7 @@ class SimLeeway:
             d.lent["always-allow"] = ""
             d.always_allow = True
             world.changed("allow-unhealthy", d.name)
+            world.trigger("after", "allow-unhealthy", d.name)
 
     async def restart(self, namespace: str, workload: str, owner: str) -> None:
         world = await self._api()
@@ -43,6 +45,7 @@ class SimLeeway:
             d.lent["restart"] = ""
             d.revision += 1
             world.changed("restart", d.name)
+            world.trigger("after", "restart", d.name)
 
     async def rolled_out(self, namespace: str, workload: str) -> str:
         world = await self._api()

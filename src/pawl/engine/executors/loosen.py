@@ -7,18 +7,29 @@
 
 Only what the approved plan names is loosened. Each is marked on the object, so that whoever resumes
 finds it; it is given back when its node is empty, and when the step fails or the run is aborted.
+Where a mark does not say what stood there before, nothing is guessed: the run stops for a person.
 """
 
 from __future__ import annotations
 
+from pawl.core.errors import Unclassifiable
 from pawl.core.loosening import Loosening
+from pawl.core.marks import LEEWAY
 from pawl.engine.context import Context
 from pawl.engine.executors.turns import Turn
+from pawl.engine.moving import Loan
 from pawl.ports.kube import Pod
 from pawl.ports.leeway import Lent
 
 ENDS_ITS_OWN = ("Deployment", "ReplicaSet")
 """Kinds that end a chosen pod when there is one too many."""
+MEND = {
+    "scale": "see that it has as many replicas as it should (pawl had added one)",
+    "restart": "see that its rolling update ends (it goes on by itself)",
+    "always-allow": "set its unhealthyPodEvictionPolicy to what it should be (pawl had set "
+    "AlwaysAllow)",
+}
+"""What a person must put right, where pawl no longer knows how."""
 
 
 class Loosened:
@@ -26,7 +37,6 @@ class Loosened:
 
     def __init__(self, ctx: Context, node: str) -> None:
         self.ctx, self.node = ctx, node
-        self._held: dict[tuple[str, str], Lent] | None = None
         self._using: set[str] = set()
 
     async def why_not_evict(self, p: Pod, own: Turn) -> str:
@@ -47,10 +57,13 @@ class Loosened:
         """Give back what nobody uses any more: also what a process that died had loosened."""
         mine, self._using = self._using, set()
         self.ctx.moving.in_use.subtract(mine)
-        if not mine and self._held is None and not self.ctx.plan.loosens:
-            return
-        await take_back_leeway(self.ctx)
-        self._held = None
+        if mine or self.ctx.plan.loosens:
+            async with self.ctx.moving.lending:
+                await take_back_leeway(self.ctx)
+                for what, name in [k for k in await self._known() if k[1] in mine]:
+                    if self.ctx.moving.in_use[name] <= 0:
+                        (await self._known()).pop((what, name))
+                        self.ctx.pause(lost(what, name), by="pawl")
 
     # -- each way ----------------------------------------------------------------------------
 
@@ -77,9 +90,13 @@ class Loosened:
         allowed = await kube.allowances(p)
         if full := next((b for b, left in allowed.items() if left < 1), ""):
             return f"{pod}: budget {full} allows nothing yet, with {now.ready} Ready pods"
-        async with self.ctx.effect("choose", f"{p.namespace}/{p.name}", on_host=False):
-            await leeway.choose(p)
-        await self._give_back(lent)
+        async with self.ctx.moving.lending:
+            if ("scale", lent.name) not in await self._known():
+                return f"{pod}: another node's pod has had the replica that was one more"
+            lent = await self._marked(("scale", lent.name))
+            async with self.ctx.effect("choose", f"{p.namespace}/{p.name}", on_host=False):
+                await leeway.choose(p)
+            await give_back(self.ctx, lent)
         return f"{pod} is the one too many: its controller ends it"
 
     # -- lending -----------------------------------------------------------------------------
@@ -90,13 +107,15 @@ class Loosened:
 
     async def _lend(self, what: str, namespace: str, name: str) -> Lent:
         """Loosen it, unless that is done already."""
-        held = await self._known()
         key = (what, f"{namespace}/{name}")
         if key[1] not in self._using:
             self._using.add(key[1])
             self.ctx.moving.in_use[key[1]] += 1
-        if key not in held:
-            leeway, owner = self.ctx.tools.leeway, self.ctx.owner
+        leeway, owner = self.ctx.tools.leeway, self.ctx.owner
+        async with self.ctx.moving.lending:
+            held = await self._known()
+            if key in held:
+                return held[key]
             async with self.ctx.effect(what, key[1], on_host=False):
                 match what:
                     case "scale":
@@ -105,30 +124,41 @@ class Loosened:
                         await leeway.restart(namespace, name, owner)
                     case _:
                         await leeway.allow_unhealthy(namespace, name.partition("/")[2], owner)
-            self._held = None
-            held = await self._known()
-        return held.get(key) or Lent(
-            what=what,  # type: ignore[arg-type]
-            namespace=namespace,
-            object=name,
-            was="0",
-            to=self.ctx.owner,
-        )
+            held[key] = await self._marked(key)
+            return held[key]
 
-    async def _known(self) -> dict[tuple[str, str], Lent]:
-        if self._held is None:
-            self._held = {(x.what, x.name): x for x in await self.ctx.tools.leeway.lent()}
-        return self._held
+    async def _known(self) -> dict[Loan, Lent]:
+        moving = self.ctx.moving
+        if moving.lent is None:
+            moving.lent = _by_loan(await self.ctx.tools.leeway.lent())
+        return moving.lent
 
-    async def _give_back(self, lent: Lent) -> None:
-        await give_back(self.ctx, lent)
-        if self._held is not None:
-            self._held.pop((lent.what, lent.name), None)
+    async def _marked(self, key: Loan) -> Lent:
+        """Its mark, read now."""
+        found = _by_loan(await self.ctx.tools.leeway.lent()).get(key)
+        if found is None or (key[0] == "scale" and not found.was.isdecimal()):
+            raise Unclassifiable(lost(*key))
+        return found
+
+
+def _by_loan(lent: tuple[Lent, ...]) -> dict[Loan, Lent]:
+    return {(x.what, x.name): x for x in lent}
+
+
+def lost(what: str, name: str) -> str:
+    """Its mark is gone, or says nothing: what stood there before is not known any more."""
+    return (
+        f"pawl's mark ({LEEWAY}: {what}) on {name} was taken away or changed by somebody else, so "
+        "what stood there before is not known, and pawl sets nothing back there. Find out who "
+        f"writes its labels and stop that, {MEND[what]}, then: pawl resume."
+    )
 
 
 async def give_back(ctx: Context, lent: Lent) -> None:
     async with ctx.effect(f"give-back-{lent.what}", lent.name, on_host=False):
         await ctx.tools.leeway.give_back(lent)
+    if ctx.moving.lent is not None:
+        ctx.moving.lent.pop((lent.what, lent.name), None)
 
 
 async def take_back_leeway(ctx: Context, *, all_of_it: bool = False) -> list[str]:
