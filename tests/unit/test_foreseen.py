@@ -14,6 +14,7 @@ from pawl.core.loosening import Loosening
 from pawl.core.model import ClusterState, DisruptionBudget, Unread, Workload
 from pawl.core.plan import Target
 from pawl.core.planner import plan
+from pawl.core.predict import BESIDE_PODS
 from pawl.core.workloads.facts import (
     HOSTNAME,
     Budget,
@@ -191,3 +192,24 @@ def test_the_nodes_that_are_emptied_are_those_that_change() -> None:
     assert nodes_to_empty(s, replace(UP, only=("etcd",))) == ()
     assert nodes_to_empty(s, replace(UP, kubernetes="")) == ()
     assert nodes_to_empty(s, replace(UP, pool="nowhere")) == ()
+
+
+def test_a_nodes_own_pods_tell_how_long_it_takes_to_empty_it_unless_the_policy_does() -> None:
+    crowded = facts(nodes=("worker-1",) * 6 + ("worker-2",))
+    found = foresee(crowded, state(), REPLACED, patience=300.0)
+    assert found.emptying["worker-3"] == 0.0
+    assert found.emptying["worker-1"] > found.emptying["worker-2"] > 0.0
+
+    def took(**durations: float) -> dict[str, float]:
+        policy = replace(config(state()).policy, durations=durations)
+        made = plan(
+            state(), REPLACED, config(state(), policy=policy), beforehand=Beforehand(moves=found)
+        )
+        retired = {s.id.rpartition("/")[2]: s.seconds for s in made.steps if "/retire/" in s.id}
+        assert set(retired) == set(NODES)
+        return retired
+
+    assert took() == {
+        n: seconds + BESIDE_PODS["retire-node"] for n, seconds in found.emptying.items()
+    }
+    assert set(took(**{"retire-node": 7.0}).values()) == {7.0}

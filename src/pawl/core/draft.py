@@ -29,6 +29,8 @@ class Draft:
     target: Target
     config: Config
     releases: Mapping[Minor, Version]
+    emptying: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that each node's pods need to be Ready elsewhere, where that is known."""
     steps: list[Step] = field(default_factory=list)
     frontier: tuple[str, ...] = ()
     before_soak: tuple[str, ...] | None = None
@@ -82,7 +84,7 @@ class Draft:
                 why=why,
                 risk=risk,
                 disruption=disruption,
-                seconds=predict.seconds(action, self.config.policy.durations),
+                seconds=predict.seconds(action, self.config.policy.durations, self.emptying),
                 exit=self.exit,
                 approval=approval if approval in self.config.policy.approvals else "",
             )

@@ -41,11 +41,13 @@ COMES_BACK = frozenset({"W104", "W106"})
 class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
     """`budgets`: the verdict on each budget ("namespace/name") that would never allow an eviction;
     `pods`: on each pod ("namespace/name") of two budgets. `down`: the workloads that miss pods
-    while they move. `unread`: why nothing is known, and then nothing else is."""
+    while they move. `emptying`: seconds that each node's pods need to be Ready elsewhere. `unread`:
+    why nothing is known, and then nothing else is."""
 
     budgets: dict[str, Obstacle] = {}
     pods: dict[str, Obstacle] = {}
     down: frozenset[str] = frozenset()
+    emptying: dict[str, float] = {}
     others: tuple[Obstacle, ...] = ()
     loosens: tuple[Loosening, ...] = ()
     unread: tuple[Unread, ...] = ()
@@ -99,6 +101,7 @@ def foresee(facts: Workloads, state: ClusterState, target: Target, *, patience: 
         budgets={k.removeprefix("PodDisruptionBudget "): o for k, o in budgets.items()},
         pods=pods,
         down=frozenset(w.key for w in moving if w.dip > 0 or w.method in ("wait", "decide")),
+        emptying={node: round(w.moving, 1) for w in made.waves for node in w.old},
         others=tuple(others),
         loosens=tuple(sorted(_loosens(moving))),
     )

@@ -64,7 +64,13 @@ def plan(
     )
     findings, used = accept.apply(checks.run(facts), tuple(waivers), accept.day_of(state.taken_at))
     blockers = [f for f in findings if f.refuses]
-    draft = Draft(state=state, target=target, config=config, releases=_minors(releases))
+    draft = Draft(
+        state=state,
+        target=target,
+        config=config,
+        releases=_minors(releases),
+        emptying=facts.moves.emptying if facts.moves else {},
+    )
     _steps(draft)
     over = [f.sentence() for f in findings if f.code == accept.EXPIRED] if blockers else []
     reasons = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from statistics import median
 
-from pawl.core.actions import AnyAction, Soak, StageBinaries
+from pawl.core.actions import AnyAction, RetireNode, Soak, StageBinaries, SwapNode
 from pawl.core.events import AnyEvent, StepDone, StepStarted
 from pawl.core.plan import Plan, Step
 
@@ -53,12 +53,38 @@ def kind_of(action: AnyAction) -> str:
     return tag
 
 
-def seconds(action: AnyAction, overrides: Mapping[str, float] | None = None) -> float:
-    """The predicted time of one step in seconds; a soak takes as long as it says."""
+BESIDE_PODS: dict[str, float] = {
+    "retire-node": 8.0,  # the last pods end 5 s after their successors are Ready, then its machine
+    "swap-node": 10.0,
+}
+"""What such a step takes beside the time in which its pods become Ready elsewhere."""
+
+
+def seconds(
+    action: AnyAction,
+    overrides: Mapping[str, float] | None = None,
+    emptying: Mapping[str, float] | None = None,
+) -> float:
+    """The predicted time of one step in seconds; a soak takes as long as it says, and a node as
+    long as its own pods need (`emptying`, by node) where that is known."""
     if isinstance(action, Soak):
         return action.seconds
     kind = kind_of(action)
-    return (overrides or {}).get(kind, SECONDS[kind])
+    if overrides and kind in overrides:
+        return overrides[kind]
+    if emptying and (node := _emptied(action)) in emptying:
+        return emptying[node] + BESIDE_PODS[kind]
+    return SECONDS[kind]
+
+
+def _emptied(action: AnyAction) -> str:
+    """The node that the step empties, "" for none."""
+    match action:
+        case RetireNode():
+            return action.node
+        case SwapNode(drain=True):
+            return action.node
+    return ""
 
 
 def schedule(

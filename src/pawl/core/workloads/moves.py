@@ -66,12 +66,13 @@ class WorkloadPlan(Part, frozen=True, kw_only=True):
 
 
 class Wave(Part, frozen=True, kw_only=True):
-    """`seconds` from the new machines' start until the old ones can go; `least` what the caps
-    allow at best, bound by `term`."""
+    """`seconds` from the new machines' start until the old ones can go, of which pods move for
+    `moving`; `least` what the caps allow at best, bound by `term`."""
 
     old: tuple[str, ...]
     new: tuple[str, ...]
     moves: int
+    moving: float
     seconds: float
     least: float
     term: str

@@ -264,8 +264,9 @@ class _Planner:
             for p in self.every[key]
             if p.ready_after is not None and p.ready_after <= WATCH
         )
-        ready = seen[len(seen) // 4] if seen else pace.ready + c.shape.first_probe
-        up = pace.schedule + pace.pull + ready + c.min_ready
+        # From a pod's start to Ready its images were pulled, where they had to be.
+        ready = seen[len(seen) // 4] if seen else pace.pull + pace.ready + c.shape.first_probe
+        up = pace.schedule + ready + c.min_ready
         if d.method in ("surge", "surge-restart"):
             return up
         attached = sum(1 for p in self.moving[key][:1] for _ in p.claims)
@@ -320,6 +321,7 @@ class _Planner:
                     old=self.scenario.old[a:b],
                     new=tuple(n.name for n in self.scenario.new[a:b]),
                     moves=sum(j.moves for j in jobs),
+                    moving=played.seconds,
                     seconds=fixed + played.seconds,
                     least=fixed + bound.seconds,
                     term=bound.term,
