@@ -73,8 +73,10 @@ commit) # UPLOADED FINAL: SHA-256 list on stdin; verify, flush, rename in beside
 			mv -- "$uploaded" "$final"
 		fi
 		flush "$(dirname -- "$final")"
+	else # committed before, and the answer was lost
+		cd -- "$final" && printf '%s\n' "$sums" | sha256sum -c --quiet >&2 ||
+			fail 74 "a checksum is wrong"
 	fi
-	cd -- "$final" && printf '%s\n' "$sums" | sha256sum -c --quiet >&2 || fail 74 "a checksum is wrong"
 	;;
 switch) # DIRECTORY VERSION: point DIRECTORY/current at VERSION by one rename
 	[ -d "$1/$2" ] || fail 74 "$1/$2 does not exist"
