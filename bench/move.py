@@ -39,7 +39,8 @@ from typing import Any
 import httpx
 from _movewatch import NAMESPACE, Api, Measurement, fixtures
 
-from pawl.core.workloads.pace import Job, Pace, lower_bound
+from pawl.core.pace import Pace
+from pawl.core.workloads.schedule import Job, lower_bound
 from pawl.interfaces.cli.lab import open_lab
 from pawl.lab.cluster import Lab
 from pawl.lab.roles.load_balancer import NODE_PORTS

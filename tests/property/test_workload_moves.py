@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pawl.core.pace import Pace
 from pawl.core.workloads.facts import (
     HOSTNAME,
     ZONE,
@@ -25,10 +26,10 @@ from pawl.core.workloads.facts import (
 from pawl.core.workloads.graph import Edge, Evidence
 from pawl.core.workloads.moves import MovePlan
 from pawl.core.workloads.order import arrange
-from pawl.core.workloads.pace import Job, Pace, lower_bound, schedule
 from pawl.core.workloads.placement import Refusal, Simulation
 from pawl.core.workloads.planner import plan
 from pawl.core.workloads.scenario import replace_all
+from pawl.core.workloads.schedule import Job, lower_bound, schedule
 
 NAMES = [f"w{i}" for i in range(9)]
 

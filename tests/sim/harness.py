@@ -62,8 +62,9 @@ def planned(cluster: SimCluster, target: Target = UP) -> Plan:
 def nodes_planned(cluster: SimCluster, target: Target) -> Plan:
     """As `pawl plan` does it, which looks at the workloads too."""
     state, world = cluster.state(), cluster.world
-    patience = cluster.config.policy.timeouts.eviction
-    moves = foresee(workload_facts(world), state, target, patience=patience)
+    policy = cluster.config.policy
+    patience = policy.timeouts.eviction
+    moves = foresee(workload_facts(world), state, target, pace=policy.pace, patience=patience)
     return make_plan(state, target, cluster.config, beforehand=Beforehand(moves=moves))
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from harness import RUN, Crash, drive, planned, virtual
-from test_faults import nodes_only, quick
+from harness import RUN, Crash, drive, nodes_planned, planned, virtual
+from msgspec.structs import replace
+from test_faults import QUICK, nodes_only, quick
 
 from pawl.core.actions import AddNode, CloseNodes, RetireNode
-from pawl.core.events import Aborted
+from pawl.core.emptied import emptied
+from pawl.core.events import Aborted, Waiting
 from pawl.core.landed import satisfied
 from pawl.core.model import ClusterState, Unread
+from pawl.core.pace import Pace
+from pawl.core.plan import digest_of
 from pawl.engine.effects import Effect
 from pawl.testing.cluster import SimCluster
 from pawl.testing.pods import Deployment
@@ -96,6 +100,34 @@ async def test_without_all_facts_nobody_is_released() -> None:
     ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
     assert ended.outcome == "done", ended.why
     assert not [c for c in cluster.world.changes if c.verb == "release"]
+
+
+def told(cluster: SimCluster) -> list[str]:
+    return [e.why for e in cluster.journal.entries if isinstance(e, Waiting)]
+
+
+@virtual
+async def test_a_run_goes_by_the_pace_of_its_plan() -> None:
+    """Whatever pawl.yaml says by then."""
+    for pace, cap, settles in ((Pace(), 2, True), (Pace(settle=0.0, starts_least=4), 4, False)):
+        cluster = with_chain()
+        cluster.config = replace(cluster.config, policy=replace(QUICK, pace=pace))
+        plan = nodes_planned(cluster, nodes_only(cluster))
+        cluster.config = replace(cluster.config, policy=replace(QUICK, pace=Pace(settle=99.0)))
+        ended = await drive(cluster, plan)
+        assert ended.outcome == "done", ended.why
+        assert {e.cap for e in emptied(cluster.journal.entries)} == {cap}
+        assert any("waits 10 s, in which it stays Ready" in w for w in told(cluster)) is settles
+        assert not any("99 s" in w for w in told(cluster))
+
+
+@virtual
+async def test_the_pace_is_part_of_the_digest() -> None:
+    cluster = with_chain()
+    plan = nodes_planned(cluster, nodes_only(cluster))
+    other = replace(plan, pace=Pace(settle=0.0))
+    assert plan.pace == Pace()
+    assert digest_of(other) != plan.digest == digest_of(plan)
 
 
 class CutAfterRelease:

@@ -10,6 +10,7 @@ import yaml
 
 from pawl.adapters.config import load_config
 from pawl.core.errors import ConfigError
+from pawl.core.pace import Pace
 
 
 @pytest.fixture
@@ -90,6 +91,36 @@ def test_each_mistake_is_named(
 ) -> None:
     good[section] = change
     assert any(sentence in p for p in problems(good, tmp_path)), problems(good, tmp_path)
+
+
+def test_mistakes_in_the_pace(good: dict[str, Any], tmp_path: Path) -> None:
+    good["policy"] = {
+        "pace": {
+            "starts_least": 0,
+            "starts_share": 1.5,
+            "settle": -1,
+            "boot": float("inf"),
+            "ready": float("nan"),
+            "start_least": 4,
+        }
+    }
+    assert problems(good, tmp_path) == (
+        "policy.pace.start_least: unknown key; did you mean `starts_least`?",
+        "policy.pace.starts_share: expected float <= 1.0; write a number ≥ 0 and ≤ 1 "
+        "(default: 0.05)",
+        "policy.pace.starts_least: expected int >= 1; write a whole number ≥ 1 and ≤ 100000 "
+        "(default: 2)",
+        "policy.pace.settle: expected float >= 0.0; write a number ≥ 0 and ≤ 86400 (default: 10.0)",
+        "policy.pace.ready: nan is not a finite number; write a number ≥ 0 and ≤ 86400 "
+        "(default: 10.0)",
+        "policy.pace.boot: inf is not a finite number; write a number ≥ 0 and ≤ 86400 "
+        "(default: 60.0)",
+    )
+
+
+def test_a_pace_of_your_own(good: dict[str, Any], tmp_path: Path) -> None:
+    good["policy"] = {"pace": {"settle": 0, "starts_least": 4}}
+    assert load(good, tmp_path).policy.pace == Pace(settle=0.0, starts_least=4)
 
 
 def test_no_host_with_a_role(good: dict[str, Any], tmp_path: Path) -> None:

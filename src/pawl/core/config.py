@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
+from pawl.core.pace import Pace
+
 Role = Literal["etcd", "control-plane", "worker", "load-balancer"]
 Seconds = Annotated[float, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -285,6 +287,7 @@ class PolicyConfig(_Section, frozen=True, kw_only=True):
     timeouts: TimeoutConfig = field(default_factory=TimeoutConfig)
     limits: LimitConfig = field(default_factory=LimitConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)
+    pace: Pace = field(default_factory=Pace)
     packs: tuple[str, ...] = ()
     """Verification packs that each run makes before, during and after; docs/verify.md."""
     durations: dict[str, Seconds] = field(default_factory=dict)

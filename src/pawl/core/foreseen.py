@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from pawl.core.findings import Finding, Severity
 from pawl.core.loosening import Loosening
 from pawl.core.model import ClusterState, Unread
+from pawl.core.pace import Pace
 from pawl.core.workloads.facts import Workloads
 from pawl.core.workloads.moves import WorkloadPlan
 from pawl.core.workloads.obstacles import Obstacle
@@ -74,7 +75,14 @@ def nodes_to_empty(state: ClusterState, target: Target) -> tuple[str, ...]:
     return tuple(found)
 
 
-def foresee(facts: Workloads, state: ClusterState, target: Target, *, patience: float) -> Foreseen:
+def foresee(
+    facts: Workloads,
+    state: ClusterState,
+    target: Target,
+    *,
+    pace: Pace | None = None,
+    patience: float,
+) -> Foreseen:
     """`patience`: seconds that a drain waits for one pod (policy.timeouts.eviction)."""
     if not facts.complete:
         return Foreseen(unread=facts.unread)
@@ -82,7 +90,7 @@ def foresee(facts: Workloads, state: ClusterState, target: Target, *, patience: 
     if not nodes:
         return Foreseen()
     replaced = target.node_strategy == "replace"
-    made = plan(facts, _scenario(facts, nodes, target), patience=patience)
+    made = plan(facts, _scenario(facts, nodes, target), pace=pace, patience=patience)
     moving = [w for w in made.workloads if w.moving]
     budgets: dict[str, Obstacle] = {}
     pods: dict[str, Obstacle] = {}

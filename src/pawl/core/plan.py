@@ -17,9 +17,10 @@ from pawl.core.beforehand import LeftOut
 from pawl.core.changelog.item import Judged
 from pawl.core.findings import Finding
 from pawl.core.loosening import Loosening
+from pawl.core.pace import Pace
 
 Phase = Literal["preflight", "etcd", "control-plane", "nodes", "add-ons", "landed"]
-SCHEMA = 3
+SCHEMA = 4
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +99,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[LeftOut, ...] = ()
     loosens: tuple[Loosening, ...] = ()
     """All that is loosened while workloads move; nothing else is."""
+    pace: Pace = Pace()
+    """How fast they may move."""
     steps: tuple[Step, ...] = ()
     digest: str = ""
 

@@ -90,6 +90,7 @@ def plan(
         asked=beforehand.asked if beforehand else (),
         left_out=beforehand.left_out if beforehand else (),
         loosens=beforehand.moves.loosens if beforehand and beforehand.moves else (),
+        pace=config.policy.pace,
         steps=_with_preflight(draft.steps),
     ).sealed()
 

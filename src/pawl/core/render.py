@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import asdict
+
 from pawl.core import predict
 from pawl.core.actions import PointOfNoReturn, StageBinaries
 from pawl.core.findings import Finding
 from pawl.core.knowledge.rows import key
+from pawl.core.pace import Pace
 from pawl.core.plan import Phase, Plan, Step
 from pawl.core.workloads.obstacles import RESOLUTIONS
 
@@ -164,6 +167,9 @@ def text(plan: Plan) -> str:
     if plan.loosens:
         lines += ["", "Loosened while pods move, and given back"]
         lines += [f"  {x.workload}: {LOOSENED[x.what]}" for x in plan.loosens]
+    if own := {k: v for k, v in asdict(plan.pace).items() if v != getattr(Pace(), k)}:
+        told = ", ".join(f"{name} {value:g}" for name, value in own.items())
+        lines += ["", f"Pods move at a pace of your own: {told} (policy.pace)"]
     if plan.notes:
         lines += ["", "Urgent release notes", *(f"  {line}" for line in notes(plan))]
     if plan.asked:

@@ -12,7 +12,6 @@ from pawl.core.actions import RetireNode, SwapNode
 from pawl.core.plan import Plan
 from pawl.core.workloads.facts import Workloads
 from pawl.core.workloads.gather import STATIC
-from pawl.core.workloads.pace import Pace
 from pawl.core.workloads.throttle import Throttle
 from pawl.engine.board import Board
 from pawl.engine.invariance import Invariance
@@ -37,7 +36,7 @@ class Moving:
         pause: Callable[[str], None],
         now: Callable[[], float],
     ) -> None:
-        self.pace = Pace()
+        self.pace = plan.pace
         self.board = Board(kube)
         self.invariance = Invariance(self.board, kube, group, busy=busy, pause=pause, now=now)
         self.throttle = Throttle(self.pace.starts_least)

@@ -95,6 +95,7 @@ def reverse(
         cluster=plan.cluster,
         target=draft.target,
         source=source_of(state),
+        pace=config.policy.pace,
         steps=tuple(draft.steps),
     ).sealed()
 

@@ -8,6 +8,7 @@ one sentence: the path, what is wrong, how to mend it.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import types
 from collections.abc import Iterable, Mapping
@@ -82,6 +83,8 @@ def _value(
             _value(entry, named, _join(path, str(name)), found)
         return
     try:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise msgspec.ValidationError(f"{value} is not a finite number")
         msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
         what = _AT.sub("", str(error)).replace("`", "").rstrip(".")

@@ -4,11 +4,11 @@ way."""
 from __future__ import annotations
 
 from pawl.core.findings import Severity
+from pawl.core.pace import Pace
 from pawl.core.workloads.classify import Class
 from pawl.core.workloads.facts import Part
 from pawl.core.workloads.graph import Graph
 from pawl.core.workloads.obstacles import Obstacle, Resolution
-from pawl.core.workloads.pace import Pace
 from pawl.core.workloads.surroundings import Method
 
 

@@ -86,7 +86,8 @@ async def _foreseen(ctx: Context, state: ClusterState) -> Foreseen | None:
         facts = await ctx.tools.workloads.read()
     except (Unreachable, Temporary):
         return None
-    return foresee(facts, state, ctx.plan.target, patience=ctx.timeouts.eviction)
+    patience = ctx.timeouts.eviction
+    return foresee(facts, state, ctx.plan.target, pace=ctx.plan.pace, patience=patience)
 
 
 async def point_of_no_return(action: PointOfNoReturn, ctx: Context) -> str:

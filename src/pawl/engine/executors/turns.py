@@ -12,9 +12,9 @@ from collections import Counter
 import msgspec
 
 from pawl.core.errors import PawlError
+from pawl.core.pace import Pace
 from pawl.core.workloads.moves import MovePlan
 from pawl.core.workloads.obstacles import Resolution
-from pawl.core.workloads.pace import Pace
 from pawl.core.workloads.planner import plan
 from pawl.core.workloads.scenario import Scenario
 from pawl.core.workloads.surroundings import Method
@@ -80,7 +80,8 @@ async def turns(ctx: Context, node: str) -> Turns:
         )
         return Turns({})
     ctx.moving.cap(facts)
-    made = plan(facts, Scenario(old=(node,), new=()), patience=ctx.timeouts.eviction)
+    scenario = Scenario(old=(node,), new=())
+    made = plan(facts, scenario, pace=ctx.plan.pace, patience=ctx.timeouts.eviction)
     bound = max(made.waves, key=lambda w: w.least, default=None)
     if bound is None:
         return Turns({})

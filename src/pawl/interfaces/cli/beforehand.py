@@ -114,8 +114,8 @@ class Look:
             facts = await self.session.see_workloads(connections=False)
         except Unreachable as error:
             return Foreseen(unread=(Unread(source="workloads", why=str(error)),))
-        patience = self.session.config.policy.timeouts.eviction
-        return foresee(facts, state, target, patience=patience)
+        policy = self.session.config.policy
+        return foresee(facts, state, target, pace=policy.pace, patience=policy.timeouts.eviction)
 
     async def _scan(
         self, state: ClusterState, target: Target

@@ -58,13 +58,14 @@ def workloads(
     connections
         Look at the nodes' connections over SSH for evidence of dependencies.
     """
+    from pawl.core.config import PolicyConfig
     from pawl.core.errors import ConfigError
     from pawl.core.workloads.planner import plan
     from pawl.core.workloads.scenario import replace_all
 
     if surge and surge != "all" and not (surge.isdigit() and int(surge) > 0):
         raise ConfigError("--surge", [f"{surge} is neither a number of nodes nor `all`"])
-    patience, canary, size, cluster = 900.0, False, 0, "manifests"
+    policy, canary, size, cluster = PolicyConfig(), False, 0, "manifests"
     if from_:
         from pawl.adapters.manifests.workload_files import read_workloads
         from pawl.core.workloads.imagine import populated
@@ -75,15 +76,15 @@ def workloads(
 
         facts, settings = anyio.run(read, config, connections)
         cluster = settings.cluster
-        patience = settings.policy.timeouts.eviction
-        size, canary = settings.policy.limits.surge, True
+        policy = settings.policy
+        size, canary = policy.limits.surge, True
     if surge:
         size, canary = (0, False) if surge == "all" else (int(surge), False)
     unknown = sorted(set(node) - {n.name for n in facts.nodes})
     if unknown:
         raise ConfigError("--node", [f"there is no node {name}" for name in unknown])
     scenario = replace_all(facts, version=to, only=node, surge=size, canary=canary)
-    made = plan(facts, scenario, patience=patience)
+    made = plan(facts, scenario, pace=policy.pace, patience=policy.timeouts.eviction)
     match output:
         case "json":
             from pawl.core.workloads.document import encode

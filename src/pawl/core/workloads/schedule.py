@@ -1,4 +1,4 @@
-"""How fast pods may move, how long it takes at best, and which limit binds.
+"""When each move starts under the caps of a pace, how long it takes at best, and which cap binds.
 
 A move is a pod's way from its old node to Ready on a new one. Moves run side by side under four
 caps: pod starts in flight, pods of one workload at once, clients of one provider that reconnect
@@ -16,38 +16,11 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from pawl.core.pace import Pace
 from pawl.core.workloads.facts import Part
 
 WATCH = 600.0
 """Longest start-to-Ready that is believed: a Ready condition that flapped later looks longer."""
-
-
-class Pace(Part, frozen=True, kw_only=True):
-    """Caps and assumed times. The caps are the field's defaults (docs/workloads.md); a time is used
-    where the cluster's own pods do not tell it."""
-
-    starts_share: float = 0.05
-    starts_least: int = 2
-    provider_share: float = 0.25
-    pulls: int = 10
-    schedule: float = 1.0
-    pull: float = 5.0
-    ready: float = 10.0
-    stop: float = 5.0
-    detach: float = 10.0
-    attach: float = 15.0
-    settle: float = 10.0
-    """Two looks, 10 s apart, before what depends on a workload begins."""
-    boot: float = 60.0
-    tail: float = 15.0
-
-    def starts(self, pods: int) -> int:
-        """Pod starts in flight for a plan of so many moves."""
-        return max(self.starts_least, math.floor(self.starts_share * pods))
-
-    def clients(self, pods: int) -> int:
-        """Clients of one provider that may reconnect together."""
-        return max(1, math.floor(self.provider_share * pods))
 
 
 class Job(Part, frozen=True, kw_only=True):

@@ -1,0 +1,59 @@
+"""How fast pods may move: caps, and times that are assumed where nothing tells them.
+
+The same struct is `policy.pace` in pawl.yaml and a part of each plan, so that plan and run go by
+the same numbers, and the digest covers them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+AtLeastOne = Annotated[int, Meta(ge=1, le=100_000)]
+Time = Annotated[float, Meta(ge=0, le=86_400)]
+
+
+class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How fast pods may move. Each plan holds these numbers, so a change here asks for a new plan.
+
+    The caps are the field's defaults (docs/workloads.md); a time is used where the cluster's own
+    pods do not tell it. Seconds, and shares of 1.
+    """
+
+    starts_share: Share = 0.05
+    """Pod starts in flight, as a share of all pods that a plan moves."""
+    starts_least: AtLeastOne = 2
+    """Pod starts in flight that are allowed in any case."""
+    provider_share: Share = 0.25
+    """Clients of one provider that may reconnect together, as a share of them; one may always."""
+    pulls: AtLeastOne = 10
+    """Image pulls from one registry at once."""
+    settle: Time = 10.0
+    """How long a workload stays Ready before what depends on it begins."""
+    schedule: Time = 1.0
+    """Assumed until a pod has a node."""
+    pull: Time = 5.0
+    """Assumed for one image."""
+    ready: Time = 10.0
+    """Assumed from start to Ready, where no pod of the workload tells it."""
+    stop: Time = 5.0
+    """Assumed until a pod has ended; its grace period, where that is shorter."""
+    detach: Time = 10.0
+    """Assumed for one volume, as `attach`."""
+    attach: Time = 15.0
+    boot: Time = 60.0
+    """Assumed until a new machine is a Ready node."""
+    tail: Time = 15.0
+    """Assumed from the last move until the old machine is gone."""
+
+    def starts(self, pods: int) -> int:
+        """Pod starts in flight for a plan of so many moves."""
+        return max(self.starts_least, math.floor(self.starts_share * pods))
+
+    def clients(self, pods: int) -> int:
+        """Clients of one provider that may reconnect together."""
+        return max(1, math.floor(self.provider_share * pods))
