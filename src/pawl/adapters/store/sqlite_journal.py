@@ -136,7 +136,13 @@ class SqliteJournal:
             ).fetchall()
         if len(rows) != 1:
             raise KeyError(digest)
-        return msgspec.json.decode(rows[0][0], type=Plan)
+        try:
+            return msgspec.json.decode(rows[0][0], type=Plan)
+        except msgspec.DecodeError as error:
+            raise PawlError(
+                f"plan {digest[:12]} in the journal {self.path} is of another pawl ({error}): "
+                "make a new plan, or use that pawl."
+            ) from error
 
     def plans(self) -> tuple[str, ...]:
         with self._told("read"):

@@ -256,5 +256,7 @@ def screen_for(output: str, plan: Plan, done: set[str]) -> JsonLines | PlainLine
         "lines": lambda: PlainLines(plan, done, sys.stdout),
     }
     if output == "table":
-        output = "live" if sys.stdout.isatty() else "lines"
+        # A live view redraws itself, which a dumb terminal (CI, an editor's shell) cannot.
+        redraws = sys.stdout.isatty() and not Console().is_dumb_terminal
+        output = "live" if redraws else "lines"
     return choices[output]()

@@ -226,8 +226,8 @@ def experienced(config: Config, journal: Journal) -> Config:
             continue
         try:
             past = journal.plan(view.plan)
-        except (KeyError, ValueError):
-            continue  # its plan was pruned, or is of another schema
+        except (KeyError, PawlError):
+            continue  # its plan is not there, or is of another pawl
         learned.update(predict.learned(past, events))
     policy = config.policy
     durations = {**learned, **policy.durations}
@@ -432,7 +432,9 @@ def plan(
     ] = None,
     out: Annotated[Path | None, Parameter(help="Also write the plan's JSON here")] = None,
     output: Annotated[Output, Parameter(name=["--output", "-o"])] = "text",
-    config: Annotated[Path | None, Parameter(help="pawl.yaml ($PAWL_CONFIG)")] = None,
+    config: Annotated[
+        Path | None, Parameter(name=["--config", "-c"], help="pawl.yaml ($PAWL_CONFIG)")
+    ] = None,
 ) -> int:
     """Compute a plan: every step with its reason, risk, time, and the way back that is open.
 

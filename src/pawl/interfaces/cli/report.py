@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import anyio
 import msgspec
+import yaml
 from cyclopts import Parameter
 
 from pawl.core import evidence, report_html, report_md
@@ -56,7 +58,9 @@ def report(
     /,
     *,
     config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
-    output: Annotated[Literal["md", "json", "html"], Parameter(name=["--output", "-o"])] = "md",
+    output: Annotated[
+        Literal["md", "json", "yaml", "html"], Parameter(name=["--output", "-o"])
+    ] = "md",
     out: Annotated[Path | None, Parameter(name="--out")] = None,
 ) -> int:
     """Prove what a run did: steps, versions, what users felt, what was given back.
@@ -73,10 +77,14 @@ def report(
 
     Parameters
     ----------
-    run: Id of the run (`pawl runs`); the newest without it.
-    config: pawl.yaml to use.
-    output: Format for the terminal.
-    out: Directory for all three formats, instead of the terminal.
+    run
+        Id of the run (`pawl runs`); the newest without it.
+    config
+        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
+    output
+        Format for the terminal.
+    out
+        Directory for report.md, report.json and report.html, instead of the terminal.
     """
 
     async def load() -> model.Report:
@@ -89,7 +97,9 @@ def report(
         "json": msgspec.json.format(msgspec.json.encode(made)).decode() + "\n",
         "html": report_html.render(made),
     }
-    if out is None:
+    if out is None and output == "yaml":
+        yaml.safe_dump(msgspec.to_builtins(made), sys.stdout, sort_keys=False)
+    elif out is None:
         print(texts[output], end="")
     else:
         out.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from pawl.core import render
 from pawl.core.errors import Refused
 from pawl.core.events import Aborted, Approved, RunEnded
-from pawl.core.plan import Plan
+from pawl.core.plan import Plan, encode
 from pawl.engine import reverse
 from pawl.engine.record import APPROVALS, view_of
 from pawl.interfaces import wiring
@@ -30,13 +30,15 @@ async def rollback(
 ) -> int:
     """Go back by the cheapest exit that is open. Says what is closed, and why, before it starts.
 
-    Without --yes the way back is shown and kept as a plan: approve and run it as any other.
+    Without --yes the way back is shown and kept as a plan: approve and run it as any other. A run
+    that is under way is refused: pause it first, so that nothing begins while the way back is made.
 
     For example:
 
         pawl rollback                                        # show the way back of the newest run
         pawl rollback --yes                                  # take it
         pawl rollback --to-step etcd/3.6.14/backup --yes     # undo what came after that step
+
     Parameters
     ----------
     run
@@ -46,7 +48,7 @@ async def rollback(
     yes
         Approve the way back as yourself and take it now.
     output
-        As in `pawl run`.
+        As in `pawl run`; without --yes, `json` prints the way back as a plan.
     config
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
@@ -56,18 +58,26 @@ async def rollback(
         journal = session.journal
         run_id = latest(journal, run)
         view = view_of(journal, run_id)
+        plan = journal.plan(view.plan)
+        if plan.goes_back and not run:
+            raise Refused([_gone_back(run_id, view.outcome)])
+        session.lock.acquire()  # or Refused, naming the pawl that has it
+        session.lock.release()
         state = await session.observer.observe()
         if not state.complete:
             lost = [f"{u.source} could not be read: {u.why}" for u in state.unread]
             raise Refused([*lost, "which exits are open can only be told from the whole cluster."])
-        back = reverse.reverse(journal.plan(view.plan), view, state, session.config, to_step)
+        back = reverse.reverse(plan, view, state, session.config, to_step)
         journal.save_plan(back)
         if output != "json":
             print("\n".join([*render.summary(back), "", render.table(back)]))
+        elif not yes:
+            print(encode(back).decode().rstrip())
         if not yes:
             print(
                 f"take this way back: pawl approve {back.digest[:12]} && pawl run "
-                f"{back.digest[:12]}   (or pawl rollback --yes)"
+                f"{back.digest[:12]}   (or pawl rollback --yes)",
+                file=sys.stderr if output == "json" else sys.stdout,
             )
             return 0
         _end_forward(session, run_id, who())
@@ -77,6 +87,19 @@ async def rollback(
             )
         )
         return await drive(session, back, _run_id(back), True, output)
+
+
+def _gone_back(run_id: str, outcome: str) -> str:
+    """To reverse a way back would be to go forward again, which nobody means at this hour."""
+    if outcome in ("done", "aborted"):
+        return (
+            f"the newest run, {run_id}, is a way back already, and {outcome}. To go forward again, "
+            "make a new plan; to take back an older run, name it (`pawl runs`)."
+        )
+    return (
+        f"the newest run, {run_id}, is a way back already, and is not finished: go on with it, "
+        f"pawl resume {run_id}, or name the run that you mean (`pawl runs`)."
+    )
 
 
 async def nodes_back(session: Session, run_id: str, output: str) -> int | None:

@@ -16,10 +16,7 @@ from typing import Annotated, Literal
 
 import anyio
 import anyio.to_thread
-import msgspec
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
 from pawl.core.errors import PawlError, Refused
 from pawl.core.events import Aborted, Approved, Paused, Resumed, RunEnded
@@ -31,8 +28,9 @@ from pawl.engine.record import APPROVALS, view_of
 from pawl.engine.runner import Runner, Stop, innermost
 from pawl.interfaces import wiring
 from pawl.interfaces.cli import packs
-from pawl.interfaces.cli.live import duration, screen_for
+from pawl.interfaces.cli.live import LiveView, duration, screen_for
 from pawl.interfaces.cli.rollback import nodes_back, rollback
+from pawl.interfaces.cli.tabular import emit, lines
 from pawl.interfaces.wiring import Session
 from pawl.ports.journal import Journal
 from pawl.probes import process
@@ -43,6 +41,7 @@ ConfigOption = Annotated[Path | None, Parameter(name=["--config", "-c"])]
 EXIT = {"done": 0, "paused": 1, "aborted": 2, "failed": 4, "interrupted": 130}
 """Exit code of each outcome of a run."""
 ENDED = ("done", "aborted")
+"""Outcomes after which a run is over for good."""
 
 
 def who() -> str:
@@ -111,6 +110,26 @@ def latest(journal: Journal, run: str) -> str:
     return run or runs[0]
 
 
+def still_open(journal: Journal, run: str) -> str:
+    """The id of a run (the newest for "") that is not over; Refused for one that is."""
+    run_id = latest(journal, run)
+    outcome = view_of(journal, run_id).outcome
+    if outcome in ENDED:
+        raise Refused([f"{run_id} has ended already ({outcome}); `pawl runs` lists them all."])
+    return run_id
+
+
+def of_this_cluster(plan: Plan, cluster: str) -> None:
+    """Refused for a plan that was made for another cluster: its names may exist here too."""
+    if plan.cluster != cluster:
+        raise Refused(
+            [
+                f"plan {plan.digest[:12]} was made for the cluster {plan.cluster}, and pawl.yaml "
+                f"describes {cluster}: give the --config of {plan.cluster}, or make a new plan."
+            ]
+        )
+
+
 async def approve(digest: str, /, *names: str, by: str = "", config: ConfigOption = None) -> int:
     """Approve a plan, or a point of no return in it, by the plan's digest.
 
@@ -133,10 +152,14 @@ async def approve(digest: str, /, *names: str, by: str = "", config: ConfigOptio
     """
     async with wiring.open_session(config) as session:
         plan = _plan_named(session.journal, digest)
+        of_this_cluster(plan, session.config.cluster)
         known = ("plan", *dict.fromkeys(s.approval for s in plan.steps if s.approval))
-        for name in names or ("plan",):
+        for name in names:
             if name not in known:
-                raise PawlError(f"this plan asks for no approval {name!r}; it has: {known}")
+                raise PawlError(
+                    f"this plan asks for no approval {name!r}; it has: {', '.join(known)}"
+                )
+        for name in names or ("plan",):
             session.journal.append(
                 Approved(
                     at=session.clock.now(),
@@ -232,6 +255,7 @@ async def drive(
     """Run it with a screen and signals; returns the exit code. `hook` as in `Runner`. `checked`:
     with the verification packs; they never stand in the way of an abort or a rollback."""
     journal = session.journal
+    of_this_cluster(plan, session.config.cluster)
     packers = session.packers if checked else ()
     if checked:
         await packs.before(session, run_id)
@@ -264,7 +288,7 @@ async def drive(
         raise innermost(errors) from None
     finally:
         screen.close()
-    code = _say_end(ended, run_id, output)
+    code = _say_end(ended, run_id, live=isinstance(screen, LiveView))
     if checked and ended is not None and ended.outcome == "done":
         code = await packs.after(session, run_id)
     return code
@@ -283,14 +307,17 @@ async def _on_signals(stop: Stop, scope: anyio.CancelScope) -> None:
             )
 
 
-def _say_end(ended: RunEnded | None, run_id: str, output: str) -> int:
+def _say_end(ended: RunEnded | None, run_id: str, *, live: bool) -> int:
+    """`live`: the screen is gone, so the run's end is said; lines and events have told it."""
     if ended is None:
         print(f"stopped at once; go on with: pawl run {run_id}", file=sys.stderr)
         return 130
-    if output != "json":
+    if live:
         print(f"{ended.outcome}: {ended.why}")
     if ended.outcome not in ENDED:
-        print(f"go on with: pawl run {run_id}", file=sys.stderr)
+        # Only a resume lifts a pause, and gives a step that failed its attempts again.
+        verb = "run" if ended.outcome == "interrupted" else "resume"
+        print(f"go on with: pawl {verb} {run_id}", file=sys.stderr)
     return EXIT.get(ended.outcome, 4)
 
 
@@ -312,10 +339,10 @@ async def pause(run: str = "", /, *, why: str = "", config: ConfigOption = None)
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
-        run_id = latest(session.journal, run)
+        run_id = still_open(session.journal, run)
         why = why or "A person asked for it."
         session.journal.append(Paused(at=session.clock.now(), run=run_id, why=why, by=who()))
-        print(f"{run_id} pauses at its next safe point; go on with: pawl resume")
+        print(f"{run_id} pauses at its next safe point; go on with: pawl resume {run_id}")
     return 0
 
 
@@ -343,7 +370,7 @@ async def resume(
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
-        run_id = latest(session.journal, run)
+        run_id = still_open(session.journal, run)
         session.journal.append(Resumed(at=session.clock.now(), run=run_id, by=who()))
         plan = session.journal.plan(view_of(session.journal, run_id).plan)
         code = await drive(session, plan, run_id, True, output, checked=not plan.goes_back)
@@ -354,6 +381,7 @@ async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None)
     """End a run for good and give back what it took: cordons, taints, places in the balancer.
 
     It does not undo what has landed; `pawl rollback` does that, as far as an exit is open.
+    Exit code 0 when all was given back, 4 when something could not be.
 
     For example:
 
@@ -369,20 +397,18 @@ async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None)
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
-        run_id = latest(session.journal, run)
+        run_id = still_open(session.journal, run)
         view = view_of(session.journal, run_id)
-        if view.outcome in ENDED:
-            raise Refused([f"{run_id} has ended already ({view.outcome})"])
         why = why or "A person asked for it."
         session.journal.append(Aborted(at=session.clock.now(), run=run_id, why=why, by=who()))
         plan = session.journal.plan(view.plan)
         try:
-            await drive(session, plan, run_id, False, "table")
+            code = await drive(session, plan, run_id, False, "table")
         except Refused as error:
             # Another pawl runs it: it reads the journal and ends by itself.
             print(f"{run_id} is being ended by the pawl that runs it ({error})")
             return 0
-    return 0
+    return 0 if code == EXIT["aborted"] else code
 
 
 async def runs(
@@ -408,25 +434,26 @@ async def runs(
     """
     async with wiring.open_session(config) as session:
         views = [view_of(session.journal, r) for r in session.journal.runs()]
-    if output == "json":
-        print(msgspec.json.format(msgspec.json.encode(views), indent=2).decode())
-    elif output == "yaml":
-        print(msgspec.yaml.encode(views).decode(), end="")
+    if output == "table":
+        columns = ("run", "plan", "began (UTC)", "took", "steps done", "stands")
+        lines([_row(view) for view in views], columns)
     else:
-        Console().print(_table(views))
+        emit(views, (), output)
     return 0
 
 
-def _table(views: list[RunView]) -> Table:
-    table = Table("run", "plan", "began (UTC)", "took", "steps done", "stands", box=None)
-    for view in views:
-        began = view.started_at or 0.0
-        table.add_row(
-            view.run,
-            view.plan[:12],
-            time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(began)),
-            duration((view.ended_at or began) - began) if view.ended_at else "",
-            str(len(view.done)),
-            f"{view.outcome or 'running, or cut off'} {view.outcome_why}".strip(),
-        )
-    return table
+def _row(view: RunView) -> tuple[str, ...]:
+    began = view.started_at or 0.0
+    if view.outcome:
+        stands = f"{view.outcome}: {view.outcome_why}"
+    else:
+        at = ", ".join(view.running) or view.waiting
+        stands = f"running, or cut off: {at}" if at else "running, or cut off"
+    return (
+        view.run,
+        view.plan[:12],
+        time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(began)),
+        duration((view.ended_at or began) - began) if view.ended_at else "-",
+        str(len(view.done)),
+        stands,
+    )

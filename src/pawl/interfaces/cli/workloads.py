@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from pawl.interfaces.cli.dash import MAY_BE_DASH
 
-Output = Literal["table", "json", "dot", "html"]
+Output = Literal["table", "json", "yaml", "dot", "html"]
 EXIT_FINDINGS, EXIT_REFUSED, EXIT_INCOMPLETE = 1, 2, 3
 
 
@@ -22,7 +22,7 @@ def workloads(
     from_: Annotated[tuple[str, ...], MAY_BE_DASH, Parameter(name="--from", negative=())] = (),
     to: str = "",
     node: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    surge: Annotated[str, Parameter(help="")] = "",
+    surge: str = "",
     connections: bool = True,
 ) -> int:
     """See the workloads, and plan how each pod leaves the old nodes.
@@ -45,7 +45,8 @@ def workloads(
     config
         pawl.yaml; default $PAWL_CONFIG, else ./pawl.yaml.
     output
-        table for people, json for programs, dot for Graphviz, html for a page with pictures.
+        table for people, json or yaml for programs, dot for Graphviz, html for a page with
+        pictures.
     from_
         Manifests, directories, or - for standard input, instead of a cluster; repeatable. Pods that
         controllers would have are imagined, on three plain nodes unless the files hold nodes.
@@ -90,6 +91,14 @@ def workloads(
             from pawl.core.workloads.document import encode
 
             sys.stdout.buffer.write(encode(facts, made))
+        case "yaml":
+            import json
+
+            import yaml
+
+            from pawl.core.workloads.document import encode
+
+            yaml.safe_dump(json.loads(encode(facts, made)), sys.stdout, sort_keys=False)
         case "dot":
             from pawl.core.workloads.views import dot
 

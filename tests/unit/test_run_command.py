@@ -1,0 +1,180 @@
+"""The verbs of a run over a journal on disk: what is over stays over, and what goes on is named."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import yaml
+from msgspec.structs import replace
+
+from pawl.adapters.store import FileLock, SqliteJournal
+from pawl.core.events import Paused, RunEnded, RunStarted
+from pawl.core.plan import Plan, Step, Target, encode
+from pawl.core.planner import plan as planned
+from pawl.interfaces.cli.live import LiveView, PlainLines, screen_for
+from pawl.interfaces.cli.main import main
+from pawl.interfaces.cli.run import _say_end, choose
+from pawl.testing.clusters import cluster, config
+
+CONFIG = """\
+cluster: test
+hosts:
+- {name: etcd-1, address: 198.18.0.21, roles: [etcd]}
+- {name: cp-1, address: 198.18.0.51, roles: [control-plane]}
+ssh: {key: key, known_hosts: known}
+etcd: {ca: ca, cert: cert, key: key}
+api: {endpoint: "https://198.18.0.51:6443", kubeconfig: key}
+"""
+
+
+class Desk:
+    """A pawl.yaml with a journal beside it, and the command as a shell would start it."""
+
+    def __init__(self, at: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for name in ("key", "known", "ca", "cert"):
+            (at / name).touch(mode=0o600)
+        (at / "pawl.yaml").write_text(CONFIG)
+        self.at, self._capsys = at, capsys
+        state = cluster()
+        self.plan = planned(state, Target(kubernetes="1.37.0"), config(state))
+        self.journal = SqliteJournal(at / ".pawl" / "journal.db")
+        self.journal.save_plan(self.plan)
+
+    def had(self, run: str, outcome: str, plan: Plan | None = None) -> None:
+        digest = (plan or self.plan).digest
+        self.journal.append(RunStarted(at=1e9, run=run, plan=digest, operator="o"))
+        if outcome:
+            why = "a sentence that is longer than eighty columns of a terminal would ever hold."
+            self.journal.append(RunEnded(at=1e9 + 60, run=run, outcome=outcome, why=why))
+
+    def pawl(self, *argv: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([*argv, "--config", str(self.at / "pawl.yaml")])
+        said = self._capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return Desk(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "abort"])
+@pytest.mark.parametrize("outcome", ["done", "aborted"])
+def test_a_run_that_is_over_takes_no_more_orders(desk: Desk, verb: str, outcome: str) -> None:
+    desk.had("run-1", outcome)
+    before = desk.journal.events("run-1")
+    code, _, err = desk.pawl(verb)
+    assert (code, f"run-1 has ended already ({outcome})" in err) == (2, True)
+    assert desk.journal.events("run-1") == before
+
+
+def test_a_run_that_stopped_may_still_be_paused(desk: Desk) -> None:
+    desk.had("run-1", "failed")
+    code, out, _ = desk.pawl("pause", "--why", "lunch")
+    assert (code, "pawl resume run-1" in out) == (0, True)
+    assert isinstance(desk.journal.events("run-1")[-1], Paused)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "order", "code"),
+    [("paused", "resume", 1), ("failed", "resume", 4), ("interrupted", "run", 130)],
+)
+def test_a_run_that_stopped_names_the_command_that_does_go_on(
+    outcome: str, order: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`pawl run` of a paused run would stop at once again."""
+    ended = RunEnded(at=0, run="run-1", outcome=outcome, why="so.")
+    assert _say_end(ended, "run-1", live=False) == code
+    said = capsys.readouterr()
+    assert said.err == f"go on with: pawl {order} run-1\n"
+    assert said.out == ""  # the lines of the run have told it
+    _say_end(ended, "run-1", live=True)
+    assert capsys.readouterr().out == f"{outcome}: so.\n"
+
+
+def test_a_plan_of_another_cluster_is_neither_approved_nor_run(desk: Desk) -> None:
+    foreign = replace(desk.plan, cluster="production").sealed()
+    path = desk.at / "plan.json"
+    path.write_bytes(encode(foreign))
+    for order in (["approve", str(path)], ["run", str(path), "--no-probe"]):
+        code, _, err = desk.pawl(*order)
+        assert (code, "was made for the cluster production" in err) == (2, True)
+    assert desk.journal.events("") == ()
+
+
+def test_of_several_approvals_none_is_given_when_one_does_not_exist(desk: Desk) -> None:
+    code, _, err = desk.pawl("approve", desk.plan.digest, "plan", "coffee")
+    assert code == 4
+    assert "it has: plan, control-plane-finish" in err
+    assert desk.journal.events("") == ()
+
+
+def _way_back(plan: Plan) -> Plan:
+    step = Step(id="back/landed", phase="landed", action=plan.steps[-1].action)
+    return replace(plan, steps=(step,)).sealed()
+
+
+@pytest.mark.parametrize("outcome", ["done", "failed"])
+def test_a_second_rollback_does_not_go_forward_again(desk: Desk, outcome: str) -> None:
+    back = _way_back(desk.plan)
+    desk.journal.save_plan(back)
+    desk.had("run-1", "failed")
+    desk.had("run-1-back", outcome, back)
+    code, _, err = desk.pawl("rollback", "--yes")
+    assert (code, "run-1-back, is a way back already" in err) == (2, True)
+    assert ("pawl resume run-1-back" in err) == (outcome == "failed")
+
+
+def test_a_run_that_is_under_way_is_not_rolled_back(desk: Desk) -> None:
+    desk.had("run-1", "")
+    before = desk.journal.events("run-1")
+    with FileLock(desk.at / ".pawl" / "lock"):
+        code, _, err = desk.pawl("rollback", "--yes")
+    assert (code, "another pawl" in err) == (2, True)
+    assert desk.journal.events("run-1") == before
+    assert desk.journal.events("") == ()
+
+
+def test_runs_are_one_line_each_and_nothing_is_cut_where_there_is_no_terminal(desk: Desk) -> None:
+    desk.had("20260101-000000-aaaaaa", "done")
+    desk.had("20260102-000000-bbbbbb", "")
+    code, out, _ = desk.pawl("runs")
+    head, newest, oldest = out.splitlines()
+    assert (code, head.split()[:2]) == (0, ["RUN", "PLAN"])
+    assert newest.startswith("20260102-000000-bbbbbb")
+    assert oldest.endswith("would ever hold.")
+    assert [v["run"] for v in yaml.safe_load(desk.pawl("runs", "-o", "yaml")[1])] == [
+        "20260102-000000-bbbbbb",
+        "20260101-000000-aaaaaa",
+    ]
+
+
+def test_a_plan_of_another_pawl_is_told_in_a_sentence(desk: Desk) -> None:
+    desk.had("run-1", "failed", replace(desk.plan, digest="ab" * 32))
+    desk.journal._db.execute(
+        "INSERT INTO plans (digest, body) VALUES (?, ?)", ("ab" * 32, '{"schema": 1}')
+    )
+    code, _, err = desk.pawl("report")
+    assert (code, "is of another pawl" in err) == (4, True)
+
+
+def test_a_terminal_that_cannot_redraw_gets_lines(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(screen_for("table", desk.plan, set()), PlainLines)
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(screen_for("table", desk.plan, set()), LiveView)
+
+
+def test_what_is_unfinished_is_gone_on_with(desk: Desk) -> None:
+    desk.had("run-1", "failed")
+    assert choose(desk.journal, "")[1] == "run-1"
