@@ -89,6 +89,15 @@ async def test_api_servers_go_back_until_the_finish() -> None:
 
 
 @virtual
+async def test_where_nothing_was_changed_there_is_no_way_back_to_take() -> None:
+    cluster = SimCluster(policy=QUICK)
+    target = Target(etcd="3.6.14", only=("etcd",))
+    plan = await killed(cluster, target, "etcd/3.6.14/stage", "stage")
+    with pytest.raises(Refused, match="nothing was changed after the start"):
+        reverse(plan, view_of(cluster.journal, RUN), cluster.state(), cluster.config)  # type: ignore[arg-type]
+
+
+@virtual
 async def test_after_the_finish_the_old_binary_is_refused_with_the_reason() -> None:
     cluster = SimCluster(policy=QUICK)
     target = Target(kubernetes="1.37.0", only=("control-plane",))

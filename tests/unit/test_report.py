@@ -60,6 +60,16 @@ def test_waiting_for_a_person_is_not_the_phase_s_time() -> None:
     assert [(r.what, r.given_back) for r in report.ledger] == [("stop", 113.0)]
 
 
+def test_a_run_that_was_left_at_an_approval_waited_and_did_not_gain_time() -> None:
+    """The clock of what must be measured stops with the last step, a moment before the wait."""
+    events = [event for event in run(ends=False) if event.at < 111.0]
+    waited = [msgspec.structs.replace(w, at=101.2) for w in events if isinstance(w, e.Waiting)]
+    events = [event for event in events if not isinstance(event, e.Waiting)]
+    report = model.build(PLAN, [*events, *waited], None)
+    assert [p.waited for p in report.phases] == [0.0, 0.0]
+    assert report.goal == "etcd 3.6.14"
+
+
 def test_without_a_prober_nothing_is_proved_and_nothing_is_zero() -> None:
     report = model.build(PLAN, run(), None)
     assert report.outcome == "done"

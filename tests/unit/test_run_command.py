@@ -10,7 +10,8 @@ import yaml
 from msgspec.structs import replace
 
 from pawl.adapters.store import FileLock, SqliteJournal
-from pawl.core.events import Paused, RunEnded, RunStarted
+from pawl.core.errors import Refused
+from pawl.core.events import Aborted, Paused, RunEnded, RunStarted
 from pawl.core.plan import Plan, Step, Target, encode
 from pawl.core.planner import plan as planned
 from pawl.interfaces.cli.live import LiveView, PlainLines, screen_for
@@ -76,6 +77,32 @@ def test_a_run_that_stopped_may_still_be_paused(desk: Desk) -> None:
     code, out, _ = desk.pawl("pause", "--why", "lunch")
     assert (code, "pawl resume run-1" in out) == (0, True)
     assert isinstance(desk.journal.events("run-1")[-1], Paused)
+
+
+@pytest.mark.parametrize(("ended", "code"), [(2, 0), (4, 4), (130, 130)])
+def test_an_abort_that_could_not_give_back_says_so_by_its_exit_code(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, ended: int, code: int
+) -> None:
+    async def drive(*_: object) -> int:
+        return ended
+
+    monkeypatch.setattr("pawl.interfaces.cli.run.drive", drive)
+    desk.had("run-1", "failed")
+    assert desk.pawl("abort")[0] == code
+    assert isinstance(desk.journal.events("run-1")[-1], Aborted)
+
+
+def test_an_abort_of_a_run_that_is_under_way_is_left_to_who_runs_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def drive(*_: object) -> int:
+        raise Refused(["another pawl is running."])
+
+    monkeypatch.setattr("pawl.interfaces.cli.run.drive", drive)
+    desk.had("run-1", "")
+    code, out, _ = desk.pawl("abort", "--why", "wrong window")
+    assert (code, "being ended by the pawl that runs it" in out) == (0, True)
+    assert desk.journal.events("run-1")[-1].why == "wrong window."  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,7 @@ def _goal(plan: Plan) -> str:
         f"Kubernetes {t.kubernetes}" if t.kubernetes else "",
         f"etcd {t.etcd}" if t.etcd else "",
     ]
-    return " and ".join(parts) or "nothing"
+    return " and ".join(p for p in parts if p) or "nothing"
 
 
 def _outcome(ended: RunEnded | None, landed: bool) -> tuple[Outcome, str]:
@@ -271,7 +271,7 @@ def _steps(plan: Plan, events: Sequence[AnyEvent], end: float) -> tuple[StepRow,
         waits = tuple(
             Wait(
                 start=e.at,
-                end=own[i + 1].at if i + 1 < len(own) else (finish or end),
+                end=own[i + 1].at if i + 1 < len(own) else max(e.at, finish or end),
                 why=e.why,
             )
             for i, e in enumerate(own)

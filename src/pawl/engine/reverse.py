@@ -68,6 +68,14 @@ def reverse(
     draft = Draft(state=state, target=_target(swaps), config=config, releases={})
     _stage(draft, swaps)
     lowered = any(isinstance(s.action, EnableEtcdDowngrade) for s in begun)
+    if not swaps and not lowered:
+        raise Refused(
+            [
+                f"nothing was changed after {to_step or 'the start'}: what was done there (checks, "
+                "binaries laid ready, backups) needs no way back. `pawl abort` gives back what "
+                "a run has taken."
+            ]
+        )
     if lowered:
         draft.add(
             "back/etcd/cancel-downgrade",

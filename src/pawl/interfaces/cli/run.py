@@ -340,7 +340,7 @@ async def pause(run: str = "", /, *, why: str = "", config: ConfigOption = None)
     """
     async with wiring.open_session(config) as session:
         run_id = still_open(session.journal, run)
-        why = why or "A person asked for it."
+        why = f"{why.rstrip('.') or 'A person asked for it'}."
         session.journal.append(Paused(at=session.clock.now(), run=run_id, why=why, by=who()))
         print(f"{run_id} pauses at its next safe point; go on with: pawl resume {run_id}")
     return 0
@@ -371,8 +371,9 @@ async def resume(
     """
     async with wiring.open_session(config) as session:
         run_id = still_open(session.journal, run)
-        session.journal.append(Resumed(at=session.clock.now(), run=run_id, by=who()))
         plan = session.journal.plan(view_of(session.journal, run_id).plan)
+        of_this_cluster(plan, session.config.cluster)
+        session.journal.append(Resumed(at=session.clock.now(), run=run_id, by=who()))
         code = await drive(session, plan, run_id, True, output, checked=not plan.goes_back)
         return await nodes_back(session, run_id, output) or code
 
@@ -398,15 +399,15 @@ async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None)
     """
     async with wiring.open_session(config) as session:
         run_id = still_open(session.journal, run)
-        view = view_of(session.journal, run_id)
-        why = why or "A person asked for it."
+        plan = session.journal.plan(view_of(session.journal, run_id).plan)
+        of_this_cluster(plan, session.config.cluster)
+        why = f"{why.rstrip('.') or 'A person asked for it'}."
         session.journal.append(Aborted(at=session.clock.now(), run=run_id, why=why, by=who()))
-        plan = session.journal.plan(view.plan)
         try:
             code = await drive(session, plan, run_id, False, "table")
-        except Refused as error:
-            # Another pawl runs it: it reads the journal and ends by itself.
-            print(f"{run_id} is being ended by the pawl that runs it ({error})")
+        except Refused:
+            # It reads the journal and ends by itself.
+            print(f"{run_id} is being ended by the pawl that runs it; `pawl runs` tells when it is")
             return 0
     return 0 if code == EXIT["aborted"] else code
 
