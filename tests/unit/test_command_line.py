@@ -50,6 +50,7 @@ def test_a_dash_is_standard_input_and_output(tmp_path: Path) -> None:
         (["lint", "--kube-version", "soon", "."], "no Kubernetes minor"),
         (["lint", "--kube-version", "1.37", "."  , "-o", "xml"], "xml"),
         (["nonsense"], "nonsense"),
+        (["lab", "load", "--rate", "900"], "from 1 to 200 requests a second"),
     ],
 )  # fmt: skip
 def test_a_mistake_on_the_command_line_is_no_finding(
@@ -60,3 +61,20 @@ def test_a_mistake_on_the_command_line_is_no_finding(
         main(argv)
     assert ended.value.code == 4
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_bug_in_pawl_is_no_finding_either(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python's own exit code for a traceback is 1, which a pipeline reads as findings."""
+
+    def broken(*_: object, **__: object) -> int:
+        raise ZeroDivisionError("so it is")
+
+    monkeypatch.setattr("pawl.interfaces.cli.main.app", broken)
+    with pytest.raises(SystemExit) as ended:
+        main(["versions", "--current", "1.36"])
+    assert ended.value.code == 4
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: so it is" in said
+    assert "bug in pawl" in said

@@ -84,6 +84,7 @@ class Lab:
     def machine(self, name: str) -> LabMachine:
         directory = self.dir.machine(name)
         if not directory.spec_file.exists():
+            self.dir.read()  # or Refused: there is no such lab at all
             known = ", ".join(m.name for m in self.dir.machines()) or "none"
             raise Refused([f"lab {self.name} has no machine {name!r} (machines: {known})"])
         return LabMachine(self.spec, directory)

@@ -33,8 +33,8 @@ class Traffic(msgspec.Struct, kw_only=True):
 
 
 async def send(lab: LabSpec, *, rate: int, seconds: float) -> list[Traffic]:
-    """`rate` requests a second to each workload through the load balancer for `seconds`."""
-    rate = max(1, min(rate, MAX_RATE))
+    """`rate` (1 to MAX_RATE) requests a second to each workload through the load balancer for
+    `seconds`."""
     found = [
         Traffic(workload=name, url=f"http://{lab.network.load_balancer}:{port}/")
         for name, port in NODE_PORTS.items()

@@ -30,6 +30,8 @@ OutputOption = Annotated[Output, Parameter(name=["--output", "-o"], help="How to
 Name = Annotated[str, Parameter(name="--name", help="Which lab")]
 
 DEFAULT = "lab"
+K8S_DEFAULT = ("kubernetes", "1.36")
+ETCD_DEFAULT = ("etcd", "3.5")
 
 app = App(
     name="lab",
@@ -85,8 +87,8 @@ def _cell(value: Any) -> str:
 def up(
     *,
     name: Name = DEFAULT,
-    kubernetes: Annotated[str, Parameter(help="Minor or exact version")] = "1.36",
-    etcd: Annotated[str, Parameter(help="Minor or exact version")] = "3.5",
+    kubernetes: Annotated[str, Parameter(help="Minor or exact version")] = K8S_DEFAULT[1],
+    etcd: Annotated[str, Parameter(help="Minor or exact version")] = ETCD_DEFAULT[1],
     topology: Annotated[Topology, Parameter(help="etcd on own machines, or stacked")] = "external",
     control_planes: int = 3,
     etcd_members: Annotated[int, Parameter(help="External topology only")] = 3,
@@ -135,7 +137,32 @@ def up(
         encryption=encryption,
         scrape=scrape if monitoring else 0.0,
     )
-    open_lab(name).up(wanted)
+    lab = open_lab(name)
+    if name in labs(default_root()):
+        for line in kept(lab.spec, wanted):
+            print(line, file=sys.stderr)
+    lab.up(wanted)
+
+
+SETTINGS = ("topology", "control_planes", "etcd_members", "workers", "encryption", "scrape")
+
+
+def kept(there: LabSpec, wanted: LabSpec) -> list[str]:
+    """What was asked for of a lab that exists and is made otherwise, a sentence each. What stands
+    at its default was not asked for."""
+    plain = LabSpec(
+        name="", index=0, versions={p: resolve(p, v) for p, v in (K8S_DEFAULT, ETCD_DEFAULT)}
+    )
+    found = [
+        (name.replace("_", "-"), getattr(wanted, name), getattr(there, name), getattr(plain, name))
+        for name in SETTINGS
+    ]
+    found += [(p, wanted.versions[p], there.versions[p], plain.versions[p]) for p in plain.versions]
+    return [
+        f"lab {wanted.name} exists and keeps what it was made with: {name} {is_}, and not {asked}"
+        for name, asked, is_, default in found
+        if asked not in (is_, default)
+    ]
 
 
 @app.command
@@ -146,7 +173,14 @@ def down(*, name: Name = DEFAULT) -> None:
 
         pawl lab down --name small
     """
-    open_lab(name).down()
+    there = name in labs(default_root())
+    open_lab(name).down()  # also what a lab without a record has left behind
+    if not there:
+        print(f"there was no lab {name!r} (labs: {_known()})", file=sys.stderr)
+
+
+def _known() -> str:
+    return ", ".join(labs(default_root())) or "none"
 
 
 @app.command(name="list")
@@ -168,7 +202,10 @@ def list_(*, output: OutputOption = "table") -> None:
                 "hosts": str(spec.network.hosts),
             }
         )
-    _print(rows, output)
+    if not rows:
+        print("no labs; `pawl lab up` makes one", file=sys.stderr)
+    if rows or output != "table":
+        _print(rows, output)
 
 
 @app.command
@@ -248,6 +285,14 @@ def load(
 
         pawl lab load --rate 50 --seconds 30
     """
+    if not 1 <= rate <= traffic.MAX_RATE or seconds <= 0:
+        raise ConfigError(
+            "pawl lab load",
+            [
+                f"--rate {rate} --seconds {seconds:g}: from 1 to {traffic.MAX_RATE} requests a "
+                "second (the lab shares this machine with them), for more than 0 seconds"
+            ],
+        )
     found = anyio.run(lambda: traffic.send(open_lab(name).spec, rate=rate, seconds=seconds))
     _print([msgspec.to_builtins(t) for t in found], output)
     return 1 if any(t.failed for t in found) else 0

@@ -11,6 +11,7 @@ Sub-applications are named by import path and loaded when they are asked for, so
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Group
@@ -110,6 +111,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception:
+        # A bug: its traceback is wanted, but Python's own code for it, 1, would mean "findings".
+        traceback.print_exc()
+        print(
+            "pawl: this is a bug in pawl; the lines above belong into its report", file=sys.stderr
+        )
+        sys.exit(EXIT_ERROR)
     sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,7 @@ from pawl.interfaces.cli import status_tables
 
 EXIT_INCOMPLETE = 3
 REFRESH_SECONDS = 2.0
+WIDE = 200
 
 
 def status(
@@ -63,28 +65,47 @@ async def _once(config: Path | None, output: str) -> int:
     elif output == "yaml":
         yaml.safe_dump(msgspec.to_builtins(state), sys.stdout, sort_keys=False)
     else:
-        Console().print(Group(*status_tables.render(state, limits, seconds)))
+        _console().print(Group(*status_tables.render(state, limits, seconds)))
     return 0 if state.complete else EXIT_INCOMPLETE
 
 
+def _console() -> Console:
+    """As wide as the terminal; where there is none, wide enough that no name is broken in two."""
+    return Console(width=None if sys.stdout.isatty() else WIDE)
+
+
 async def _watch(config: Path | None, output: str) -> int:
+    """Tables redraw themselves on a terminal and follow one another elsewhere; JSON is one document
+    a line, YAML one document after the other."""
     state: ClusterState | None = None
-    console = Console()
+    console = _console()
+    redraws = output == "table" and console.is_terminal and not console.is_dumb_terminal
     async with wiring.open_session(config) as session:
         limits = session.config.policy.limits
-        with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-            try:
+        live = Live(console=console, auto_refresh=False, screen=True) if redraws else None
+        try:
+            with live or nullcontext():
                 while True:
                     started = time.monotonic()
                     state = await session.observer.observe()
                     seconds = time.monotonic() - started
                     if output == "table":
-                        tables = status_tables.render(state, limits, seconds)
-                        live.update(Group(*tables), refresh=True)
-                    else:
+                        tables = Group(*status_tables.render(state, limits, seconds))
+                        if live is not None:
+                            live.update(tables, refresh=True)
+                        else:
+                            console.print(tables)
+                    elif output == "json":
                         sys.stdout.buffer.write(msgspec.json.encode(state) + b"\n")
-                        sys.stdout.flush()
+                    else:
+                        yaml.safe_dump(
+                            msgspec.to_builtins(state),
+                            sys.stdout,
+                            sort_keys=False,
+                            explicit_start=True,
+                        )
+                    sys.stdout.flush()
                     await anyio.sleep(REFRESH_SECONDS)
-            except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
-                pass
+        except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
+            pass
     return 0 if state is None or state.complete else EXIT_INCOMPLETE
