@@ -152,10 +152,33 @@ async def test_a_line_that_is_no_event_is_not_taken_for_one(tmp_path: Path) -> N
         assert [type(c) for c in seen] == [Listed, Blind], seen
 
 
+async def test_what_a_pod_asks_for_is_what_the_scheduler_counts(tmp_path: Path) -> None:
+    def asks(cpu: str, memory: str = "0", **more: str) -> dict[str, object]:
+        return {"resources": {"requests": {"cpu": cpu, "memory": memory}}, **more}
+
+    made = pod("a", "3")
+    made["spec"] = {
+        "nodeName": "n1",
+        "containers": [asks("250m", "64Mi"), {"resources": {"limits": {"cpu": "1"}}}, {}],
+        "initContainers": [asks("2", "1Mi"), asks("100m", restartPolicy="Always")],
+        "overhead": {"memory": "16Mi"},
+    }
+    script = Script([listing("5", made)], [])
+    async with told(tmp_path, script) as seen:
+        await until(lambda: bool(seen))
+    (listed,) = [c for c in seen if isinstance(c, Listed)]
+    (found,) = listed.items
+    assert isinstance(found, Pod)
+    assert (found.cpu, found.memory) == (2000, 80 << 20)
+
+
 async def test_what_is_seen_of_a_node(tmp_path: Path) -> None:
     meta = {"name": "n1", "annotations": {"pawl.dev/cordoned-by": "pawl:r1"}}
     spec = {"unschedulable": True, "taints": [{"key": "pawl/closed", "effect": "NoSchedule"}]}
-    status = {"conditions": [{"type": "Ready", "status": "Unknown"}]}
+    status = {
+        "conditions": [{"type": "Ready", "status": "Unknown"}],
+        "allocatable": {"cpu": "3920m", "memory": "2Gi", "pods": "110", "hugepages-2Mi": "0"},
+    }
     node = {"metadata": meta, "spec": spec, "status": status}
 
     def nodes(asked: Asked) -> tuple[int, object]:
@@ -174,7 +197,16 @@ async def test_what_is_seen_of_a_node(tmp_path: Path) -> None:
         await client.aclose()
     (found,) = [c.items for c in seen if isinstance(c, Listed) and c.what == "nodes"]
     assert found == (
-        NodeNow(name="n1", ready=False, unschedulable=True, cordoned_by="pawl:r1", closed=True),
+        NodeNow(
+            name="n1",
+            ready=False,
+            unschedulable=True,
+            cordoned_by="pawl:r1",
+            closed=True,
+            cpu=3920,
+            memory=2 << 30,
+            pods=110,
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from harness import RUN, drive, nodes_planned, planned, resume, virtual
@@ -11,10 +12,11 @@ from test_faults import QUICK, nodes_only, quick
 from test_moving import with_chain
 
 from pawl.core import marks
-from pawl.core.config import LimitConfig
+from pawl.core.config import LimitConfig, TimeoutConfig
 from pawl.core.events import Paused, Quarantined
+from pawl.core.plan import Target
 from pawl.testing.cluster import SimCluster
-from pawl.testing.pods import SimPod
+from pawl.testing.pods import Deployment, SimPod
 from pawl.testing.world import World
 
 
@@ -115,6 +117,97 @@ async def test_a_pod_that_lands_on_a_node_which_has_just_opened_is_no_breach() -
     first_release(cluster, lands)
     ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
     assert "landed on" not in ended.why
+
+
+@virtual
+async def test_a_node_that_is_lost_beside_the_move_pauses_the_run() -> None:
+    cluster = with_chain()
+    at: list[float] = []
+
+    def lost(world: World) -> None:
+        node = world.nodes["worker-3"]
+        world.hosts["worker-3"].units["kubelet"].ready_at = float("inf")
+        node.last_report = world.now - 1000.0
+        at.append(world.now)
+
+    first_release(cluster, lost)
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "paused"
+    assert "Node worker-3 was Ready and is not any more. Look at it." in ended.why
+    assert paused_at(cluster) - at[0] < 0.5
+
+
+@virtual
+async def test_a_node_that_is_worked_on_may_be_away() -> None:
+    """Its kubelet restarts, and takes longer than the API waits for it."""
+    cluster = with_chain()
+    cluster.world.on(
+        "after",
+        "stop",
+        "worker-1/kubelet",
+        lambda world: setattr(world.nodes["worker-1"], "last_report", world.now - 1000.0),
+    )
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "done", ended.why
+
+
+def replaced(cluster: SimCluster) -> Target:
+    return replace(nodes_only(cluster), node_strategy="replace")
+
+
+@virtual
+async def test_a_successor_without_a_place_for_a_minute_pauses_the_run() -> None:
+    """The scheduler finds no node, though there is room enough in all."""
+    cluster = with_chain()
+    at: list[float] = []
+
+    def full(world: World) -> None:
+        world.pods.full = True
+        at.append(world.now)
+
+    first_release(cluster, full)
+    cluster.config = replace(
+        cluster.config, policy=replace(QUICK, timeouts=TimeoutConfig(eviction=600.0))
+    )
+    ended = await drive(cluster, planned(cluster, replaced(cluster)))
+    assert ended.outcome == "paused"
+    assert "has no node: 0/4 nodes are available" in ended.why
+    assert "For 60 s now. Make room." in ended.why
+    assert 60.0 <= paused_at(cluster) - at[0] < 90.0
+
+
+def hog(cluster: SimCluster, cpu: int) -> None:
+    """Somebody else's pods, on every node that is open."""
+    pods = cluster.world.pods
+    where = [n.name for n in pods.nodes.values() if pods.open(n)]
+    hogs = Deployment(namespace="else", name="hog", replicas=len(where))
+    pods.deployments.append(hogs)
+    for node in where:
+        name = f"hog-{node}"
+        pods.pods[name] = SimPod(
+            namespace="else", name=name, uid=name, node=node,
+            owner=hogs.owner, ready_at=0.0, cpu=cpu,
+        )  # fmt: skip
+
+
+def fills(cluster: SimCluster, cpu: int, at: list[float], world: World) -> None:
+    hog(cluster, cpu)
+    at.append(world.now)
+
+
+@virtual
+async def test_room_that_somebody_takes_pauses_the_run_within_an_event() -> None:
+    for cpu, outcome in ((64_000, "paused"), (60_000, "done")):
+        cluster = with_chain()
+        at: list[float] = []
+
+        first_release(cluster, partial(fills, cluster, cpu, at))
+        ended = await drive(cluster, planned(cluster, replaced(cluster)))
+        assert ended.outcome == outcome, ended.why
+        if outcome == "paused":
+            assert "nodes that take pods have 0m CPU left in all" in ended.why
+            assert "Make room or add a node, then: pawl resume." in ended.why
+            assert paused_at(cluster) - at[0] < 1.0
 
 
 @virtual

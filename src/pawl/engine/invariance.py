@@ -3,6 +3,7 @@
     no pod lands on a node that is closed
     Ready pods of a workload that surges are never fewer than when its surge began
     a node that was Ready stays Ready, unless pawl works on it
+    the nodes that stay have room for what still has to move there
 
 A pause lets what is half done come to a safe point and begins nothing more. That is right even
 where somebody else is the cause: two causes of disruption at once are one too many.
@@ -17,6 +18,7 @@ from anyio.abc import TaskGroup
 
 from pawl.core.errors import PawlError
 from pawl.engine.board import Board
+from pawl.engine.room import Room
 from pawl.ports.kube import Kube, Pod
 from pawl.ports.watch import Change, Listed, NodeNow, Put
 
@@ -29,7 +31,9 @@ Key = tuple[str, str]
 
 
 class Invariance:
-    """`busy`: the nodes that are worked on. `pause`: what a breach does. `now`: the run's clock."""
+    """`busy`: the nodes that are worked on. `leaving`: those whose pods must find room elsewhere
+    now, and `behind` those that stay behind. `pause`: what a breach does. `now`: the run's clock.
+    """
 
     def __init__(
         self,
@@ -38,11 +42,17 @@ class Invariance:
         group: TaskGroup,
         *,
         busy: Callable[[], set[str]],
+        leaving: Callable[[], set[str]],
+        behind: Callable[[], set[str]],
         pause: Callable[[str], None],
         now: Callable[[], float],
     ) -> None:
         self._board, self._kube, self._group = board, kube, group
-        self._busy, self._pause, self._now = busy, pause, now
+        self._busy, self._leaving, self._behind = busy, leaving, behind
+        self._pause, self._now = pause, now
+        self._room = Room()
+        self._looking = False
+        """Whether a lack of room is being confirmed."""
         self._surging: dict[Key, int] = {}
         self._closed: dict[str, float] = {}
         """Closed nodes, and since when that is known."""
@@ -60,6 +70,10 @@ class Invariance:
         self._surging.pop((namespace, owner), None)
 
     def take(self, change: Change) -> None:
+        if self._room.take(change) and not self._looking and not self._board.blind:
+            self._looking = bool(self._room.short(self._leaving()))
+            if self._looking:
+                self._group.start_soon(self._confirm_short)
         match change:
             case Listed(what="pods", items=items):
                 self._old = {i.uid for i in items if isinstance(i, Pod)}
@@ -100,6 +114,13 @@ class Invariance:
                 f"Pod {pod.namespace}/{pod.name} landed on {pod.node}, which is closed: it would "
                 "have to move twice. Look at what it tolerates, and who has placed it there."
             )
+
+    async def _confirm_short(self) -> None:
+        """A new node and the pods that are bound to it come by two watches."""
+        await anyio.sleep(APART)
+        self._looking = False
+        if short := self._room.short(self._leaving() - self._behind()):
+            self._pause(f"{short} Make room or add a node, then: pawl resume.")
 
     def _thinned(self, pod: Pod) -> None:
         key = (pod.namespace, pod.released or pod.owner)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import anyio
 from anyio.abc import TaskGroup
 
-from pawl.core.actions import RetireNode, SwapNode
+from pawl.core.actions import AddNode, RetireNode, SwapNode
 from pawl.core.plan import Plan
 from pawl.core.workloads.facts import Workloads
 from pawl.core.workloads.gather import STATIC
@@ -23,8 +23,8 @@ Loan = tuple[str, str]
 
 
 class Moving:
-    """`busy`: the nodes that running steps work on; `pause`: asks the run to pause, with a reason;
-    `now`: the run's clock."""
+    """`busy`: the nodes that running steps work on; `behind`: those that stay behind, not emptied;
+    `pause`: asks the run to pause, with a reason; `now`: the run's clock."""
 
     def __init__(
         self,
@@ -33,12 +33,22 @@ class Moving:
         group: TaskGroup,
         *,
         busy: Callable[[], set[str]],
+        behind: Callable[[], set[str]],
         pause: Callable[[str], None],
         now: Callable[[], float],
     ) -> None:
         self.pace = plan.pace
         self.board = Board(kube)
-        self.invariance = Invariance(self.board, kube, group, busy=busy, pause=pause, now=now)
+        self.invariance = Invariance(
+            self.board,
+            kube,
+            group,
+            busy=busy,
+            leaving=self._leaving,
+            behind=behind,
+            pause=pause,
+            now=now,
+        )
         self.throttle = Throttle(self.pace.starts_least)
         self.in_use: Counter[str] = Counter()
         """Objects that are loosened, and how many drains need them so."""
@@ -49,11 +59,24 @@ class Moving:
         self.reasserted: set[tuple[str, str]] = set()
         """(node, mark) that somebody had taken away, and that was put back."""
         self._plan, self._group = plan, group
+        self._busy = busy
+        self._retire = {s.action.node for s in plan.steps if isinstance(s.action, RetireNode)}
+        self._add = {s.action.machine for s in plan.steps if isinstance(s.action, AddNode)}
         self._capped = False
 
     def begin(self) -> None:
         """Watch from now on."""
         self.board.begin(self._group)
+
+    def _leaving(self) -> set[str]:
+        """Nodes whose pods must find room on those that are there: all that are to go once no
+        machine is to come, until then those that are being emptied. A node that comes back holds
+        its pods again; and while a workload is loosened its pods stand twice, as they should."""
+        if self.lent:
+            return set()
+        nodes = self.board.nodes
+        coming = any(name not in nodes or not nodes[name].ready for name in self._add)
+        return self._retire & self._busy() if coming else self._retire
 
     def cap(self, facts: Workloads) -> None:
         """The plan's cap on pod starts in flight, by all pods that its nodes carry. Once a run:

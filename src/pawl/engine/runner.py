@@ -162,6 +162,7 @@ class Runner:
                     self._tools.kube,
                     group,
                     busy=self._at_work,
+                    behind=lambda: set(self._record.view().quarantined),
                     pause=self._pause,
                     now=anyio.current_time,
                 )

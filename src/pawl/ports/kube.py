@@ -39,6 +39,10 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     victim: bool = False
     """It is the one that its ReplicaSet ends first when there is one too many."""
     finalizers: tuple[str, ...] = ()
+    cpu: int = 0
+    """Thousandths of a core that it asks for, as the scheduler counts them."""
+    memory: int = 0
+    """Bytes that it asks for."""
 
     @property
     def stays(self) -> bool:

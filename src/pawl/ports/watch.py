@@ -16,13 +16,18 @@ What = Literal["pods", "nodes", "budgets", "volumes"]
 
 
 class NodeNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A node as far as it matters to who moves pods. `closed`: it carries pawl's taint."""
+    """A node as far as it matters to who moves pods. `closed`: it carries pawl's taint. `cpu` (in
+    thousandths of a core), `memory` (bytes) and `pods`: what it has for pods, 0 if it does not say.
+    """
 
     name: str
     ready: bool = True
     unschedulable: bool = False
     cordoned_by: str = ""
     closed: bool = False
+    cpu: int = 0
+    memory: int = 0
+    pods: int = 0
 
 
 class BudgetNow(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,7 +68,8 @@ class SimKube:
     async def standing(self, namespace: str, owner: str) -> Standing:
         world = await self._api()
         ready, wanted = world.pods.standing(namespace, owner)
-        return Standing(ready=ready, wanted=wanted)
+        pending = world.pods.without_place(namespace, owner)
+        return Standing(ready=ready, wanted=wanted, pending=pending)
 
     async def cordon(self, node: str, owner: str) -> bool:
         world = await self._api()
@@ -174,6 +175,7 @@ def _pod(p: SimPod, world: World) -> Pod:
         released=p.owner if p.released else "",
         template=TEMPLATE if p.owner.startswith("ReplicaSet/") else "",
         victim=p.victim,
+        cpu=p.cpu,
     )
 
 
@@ -187,6 +189,9 @@ def _seen(world: World) -> dict[What, dict[str, Item]]:
                 unschedulable=n.unschedulable,
                 cordoned_by=n.cordoned_by,
                 closed=any(t.key == marks.CLOSED.key for t in n.taints),
+                cpu=n.cpu,
+                memory=1 << 40,
+                pods=110,
             )
             for n in world.nodes.values()
         },

@@ -32,6 +32,7 @@ class SimNode:
     unschedulable: bool = False
     cordoned_by: str = ""
     volumes: int = 0
+    cpu: int = 64_000
     last_report: float = 0.0
 
 
@@ -48,6 +49,7 @@ class SimPod:
     released: bool = False
     victim: bool = False
     revision: int = 0
+    cpu: int = 100
 
 
 @dataclass
@@ -139,7 +141,7 @@ class SimPods:
         for uid in [u for u, p in self.pods.items() if p.node not in self.nodes]:
             del self.pods[uid]
         for deployment in self.deployments:
-            have = [p for p in self.of(deployment) if p.ends_at is None and not p.released]
+            have = self._own(deployment)
             for _ in range(deployment.replicas - len(have)):
                 self._make(deployment)
             self._roll(deployment)
@@ -162,7 +164,7 @@ class SimPods:
     def _roll(self, deployment: Deployment) -> None:
         """A rolling update with maxSurge 1 and maxUnavailable 0: one new pod at a time, and an old
         one ends when it is Ready."""
-        own = [p for p in self.of(deployment) if p.ends_at is None and not p.released]
+        own = self._own(deployment)
         old = [p for p in own if p.revision < deployment.revision]
         new = [p for p in own if p.revision == deployment.revision]
         if not old:
@@ -265,12 +267,32 @@ class SimPods:
 
     def standing(self, namespace: str, owner: str) -> tuple[int, int]:
         """Ready pods that are its own, and how many it wants."""
-        for d in self.deployments:
-            if d.namespace == namespace and owner in (d.owner, f"Deployment/{d.name}"):
-                own = [p for p in self.of(d) if p.ends_at is None and not p.released]
-                ready = sum(p.ready_at <= self.world.now and p.node in self.nodes for p in own)
-                return ready, d.replicas
-        return 0, 0
+        d = self._named(namespace, owner)
+        if d is None:
+            return 0, 0
+        ready = sum(p.ready_at <= self.world.now and p.node in self.nodes for p in self._own(d))
+        return ready, d.replicas
+
+    def without_place(self, namespace: str, owner: str) -> str:
+        """As the scheduler tells of a pod that it found no node for; none is made."""
+        d = self._named(namespace, owner)
+        if d is None or len(self._own(d)) >= d.replicas:
+            return ""
+        return f"{d.name}-new has no node: 0/{len(self.nodes)} nodes are available."
+
+    def _named(self, namespace: str, owner: str) -> Deployment | None:
+        return next(
+            (
+                d
+                for d in self.deployments
+                if d.namespace == namespace and owner in (d.owner, f"Deployment/{d.name}")
+            ),
+            None,
+        )
+
+    def _own(self, d: Deployment) -> list[SimPod]:
+        """Those that count as its own."""
+        return [p for p in self.of(d) if p.ends_at is None and not p.released]
 
     def broken(self) -> list[str]:
         """Budgets that were met once must be met ever after."""

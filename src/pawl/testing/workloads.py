@@ -74,7 +74,7 @@ def workload_facts(world: World) -> Workloads:
                 taints=(*n.taints, *((CORDON,) if n.unschedulable else ())),
                 unschedulable=n.unschedulable,
                 ready=pods.ready(n),
-                cpu=64_000,
+                cpu=n.cpu,
                 memory=1 << 40,
             )
             for n in pods.nodes.values()

@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import field
 
-from pawl.core.workloads.quantity import parse
+from pawl.core.workloads.objects import ResourcesPart
+from pawl.core.workloads.quantity import Quantity, parse
 
 T = TypeVar("T")
 
@@ -109,6 +110,7 @@ class NodeStatus(_Part, frozen=True, kw_only=True):
     node_info: NodeInfo = NodeInfo()
     addresses: tuple[NodeAddress, ...] | None = None
     volumes_attached: tuple[dict[str, str], ...] | None = None
+    allocatable: dict[str, Quantity] | None = None
 
 
 class NodeObject(_Part, frozen=True, kw_only=True):
@@ -136,8 +138,17 @@ class PodStatus(_Part, frozen=True, kw_only=True):
         return any(c.type == "Ready" and c.status == "True" for c in self.conditions or ())
 
 
-class PodSpecWithVolumes(PodSpec, frozen=True, kw_only=True, rename="camel"):
+class AskingContainer(_Part, frozen=True, kw_only=True):
+    resources: ResourcesPart | None = None
+    restart_policy: str | None = None
+
+
+class DrainPodSpec(PodSpec, frozen=True, kw_only=True, rename="camel"):
     volumes: tuple[Volume, ...] | None = None
+    containers: tuple[AskingContainer, ...] | None = None
+    init_containers: tuple[AskingContainer, ...] | None = None
+    resources: ResourcesPart | None = None
+    overhead: dict[str, Quantity] | None = None
 
 
 class PodMeta(_Part, frozen=True, kw_only=True):
@@ -161,7 +172,7 @@ class DrainPod(_Part, frozen=True, kw_only=True):
     """A pod as a drain reads it."""
 
     metadata: Meta
-    spec: PodSpecWithVolumes = PodSpecWithVolumes()
+    spec: DrainPodSpec = DrainPodSpec()
     status: PodStatus = PodStatus()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from pawl.core.workloads.facts import (
     NodeTerm,
@@ -40,7 +41,7 @@ def node_terms(parts: Iterable[NodeTermPart]) -> tuple[NodeTerm, ...]:
 def shape(spec: PodSpecPart, namespace: str, namespaces: Mapping[str, Mapping[str, str]]) -> Shape:
     """The shape of a pod or template in `namespace`; `namespaces` gives labels for selectors."""
     containers = spec.containers or ()
-    cpu, memory, disk, extended = _requests(spec)
+    cpu, memory, disk, extended = requests(spec)
     node = spec.affinity.node.required if spec.affinity and spec.affinity.node else None
     near = spec.affinity.pod.required if spec.affinity and spec.affinity.pod else None
     apart = spec.affinity.anti.required if spec.affinity and spec.affinity.anti else None
@@ -125,6 +126,28 @@ def _terms(
     return tuple(found)
 
 
+class Asks(Protocol):
+    """A container, as far as what it asks for."""
+
+    @property
+    def resources(self) -> ResourcesPart | None: ...
+    @property
+    def restart_policy(self) -> str | None: ...
+
+
+class AsksInAll(Protocol):
+    """A pod's specification, as far as what it asks for."""
+
+    @property
+    def containers(self) -> Sequence[Asks] | None: ...
+    @property
+    def init_containers(self) -> Sequence[Asks] | None: ...
+    @property
+    def resources(self) -> ResourcesPart | None: ...
+    @property
+    def overhead(self) -> dict[str, Quantity] | None: ...
+
+
 def _asked(resources: ResourcesPart | None) -> dict[str, Quantity]:
     """Requests; where there is only a limit, the API takes it as the request."""
     if resources is None:
@@ -137,10 +160,10 @@ def _add(into: dict[str, int], amounts: Mapping[str, Quantity]) -> None:
         into[name] = into.get(name, 0) + parse(amount, MILLI if name == "cpu" else 1.0)
 
 
-def _requests(spec: PodSpecPart) -> tuple[int, int, int, tuple[tuple[str, int], ...]]:
-    """As the scheduler counts: the sum of the containers and of init containers that go on
-    running, or the largest init container if that is more; pod-level resources instead where they
-    are given; and the overhead of the runtime class."""
+def requests(spec: AsksInAll) -> tuple[int, int, int, tuple[tuple[str, int], ...]]:
+    """(CPU, memory, disk, extended resources), as the scheduler counts: the sum of the containers
+    and of init containers that go on running, or the largest init container if that is more;
+    pod-level resources instead where they are given; and the overhead of the runtime class."""
     running: dict[str, int] = {}
     peak: dict[str, int] = {}
     for c in spec.init_containers or ():
