@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 from harness import RUN, Crash, drive, nodes_planned, virtual
+from msgspec.structs import replace
 from test_crashes import CutEach
 from test_faults import nodes_only, quick
 
@@ -17,6 +18,7 @@ from pawl.core import marks
 from pawl.core.errors import Refused
 from pawl.core.events import Aborted
 from pawl.core.loosening import Loosening
+from pawl.engine.effects import Effect
 from pawl.testing.cluster import SimCluster
 from pawl.testing.pods import Deployment
 
@@ -230,6 +232,39 @@ def test_a_crash_around_every_effect_leaves_nothing_loosened(way: str) -> None:
         if way == "restart":
             assert done(cluster, "restart") == 1
             assert len(set(cluster.world.pods.names) - before) == 3 + done(cluster, "scale")
+        clean(cluster)
+
+    go()
+
+
+@pytest.mark.parametrize("how", ["in-place", "replace"])
+def test_a_crash_around_every_effect_leaves_no_budget_open(how: str) -> None:
+    """Sick pods leave by AlwaysAllow; where nodes are replaced, each starts once elsewhere."""
+
+    @virtual
+    async def go() -> None:
+        cluster = sick()
+        target = replace(nodes_only(cluster), node_strategy=how)
+        plan = nodes_planned(cluster, target)
+        assert plan.loosens == (Loosening(what="always-allow", workload=WEB),)
+        before = set(cluster.world.pods.names)
+        hook, crashes = CutEach(), 0
+        while True:
+            try:
+                ended = await drive(cluster, plan, hook=hook, holder=f"process-{crashes}")
+                break
+            except Crash:
+                crashes += 1
+        assert ended.outcome == "done", ended.why
+        assert set(cluster.world.violations) <= {"shop/web has 0 pods ready, its budget asks 1"}
+        cut = {effect.name for _, effect in hook.cut if isinstance(effect, Effect)}
+        assert {"always-allow", "evict", "give-back-always-allow"} <= cut
+        evicted = Counter(c.target for c in cluster.world.changes if c.verb == "evict")
+        assert not [uid for uid, n in evicted.items() if n > 1]
+        if how == "replace":
+            assert len(set(cluster.world.pods.names) - before) == len(evicted) == 3
+        opened = done(cluster, "allow-unhealthy")
+        assert opened == done(cluster, "give-back-always-allow") > 0
         clean(cluster)
 
     go()
