@@ -190,36 +190,6 @@ def test_what_holds_no_manifest_needs_no_sense() -> None:
     assert linted('{\n  // a comment\n  "apiVersion": "v1"\n').not_read
 
 
-def test_a_chart_without_helm_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: c\n")
-    linter = Linter(Judge(shipped(), "1.37"), helm="no-such-helm")
-    linter.path(str(tmp_path))
-    assert "helm is not installed" in linter.not_read[0].why
-
-
-def test_a_chart_is_rendered_by_helm_for_the_target(tmp_path: Path) -> None:
-    """A stand-in for helm that prints what helm prints: the arguments it got, and a document."""
-    chart = tmp_path / "chart"
-    chart.mkdir()
-    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: c\n")
-    helm = tmp_path / "helm"
-    helm.write_text(
-        "#!/bin/sh\necho '---'\necho '# Source: c/templates/cron.yaml'\n"
-        f"printf '%s' '{CRONJOB}'\necho \"# $*\" > {tmp_path}/args\n"
-    )
-    helm.chmod(0o755)
-    linter = Linter(Judge(shipped(), "1.37"), helm=str(helm))
-    linter.path(str(chart))
-    (finding,) = linter.findings
-    assert finding.path == str(chart / "templates/cron.yaml")
-    assert not finding.fixable
-    assert "--kube-version 1.37.0" in (tmp_path / "args").read_text()
-    helm.write_text("#!/bin/sh\necho 'Error: no values' >&2\nexit 1\n")
-    linter = Linter(Judge(shipped(), "1.37"), helm=str(helm))
-    linter.path(str(chart))
-    assert "no values" in linter.not_read[0].why
-
-
 def test_fix_changes_one_value_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "pdb.yaml"
     before = (PDB + "---\n" + CRONJOB + "spec: {}\n").encode()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from pawl.adapters.manifests import charts
 from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, stream
 from pawl.core.errors import ConfigError
 from pawl.core.lint import fix
@@ -22,7 +21,6 @@ from pawl.core.lint.owners import Owners
 
 SUFFIXES = (".yaml", ".yml", ".json")
 SKIPPED = (".git", "node_modules", ".terraform", "__pycache__", ".venv", "vendor")
-HELM_SECONDS = 60.0
 _TEMPLATE = re.compile(rb"\{\{")
 _IS_TEMPLATE = "is a template: lint what it renders to (helm template … | pawl lint -)"
 
@@ -42,24 +40,25 @@ class Linter:
         """`root` is the directory that the patterns of `owners` start from."""
         self._judge, self._owners, self._mend = judge, owners or Owners(), mend
         self._root = root.resolve()
-        self._helm = shutil.which(helm) or ""
+        self._helm = helm
         self.findings: list[LintFinding] = []
         self.not_read: list[NotRead] = []
         self.files = self.documents = self.objects = 0
 
     def path(self, path: str) -> None:
-        """A file or a directory (recursively; a directory with Chart.yaml is a chart)."""
-        if os.path.isdir(path):
+        """A file or a directory (recursively); one with Chart.yaml, or packed, is a chart."""
+        if charts.is_chart(path):
+            self._chart(path)
+        elif os.path.isdir(path):
             self._directory(path)
+        elif path.endswith(charts.PACKED) and os.path.exists(path):
+            self._unread(path, "is no packed chart that can be read")
         elif os.path.exists(path):
             self.file(path)
         else:
             raise ConfigError(path, ["there is no such file or directory"])
 
     def _directory(self, directory: str) -> None:
-        if os.path.exists(os.path.join(directory, "Chart.yaml")):
-            self._chart(directory)
-            return
         try:
             entries = sorted(os.scandir(directory), key=lambda e: e.name)
         except OSError as error:
@@ -69,7 +68,9 @@ class Linter:
             path = entry.path.removeprefix("./")
             if entry.is_dir(follow_symlinks=False):
                 if entry.name not in SKIPPED:
-                    self._directory(path)
+                    self.path(path)
+            elif charts.is_chart(path):
+                self._chart(path)
             elif entry.name.endswith(SUFFIXES):
                 self.file(path)
 
@@ -186,40 +187,29 @@ class Linter:
             node, path, self._owners.of(os.path.relpath(os.path.realpath(path), self._root))
         )
 
-    def _chart(self, directory: str) -> None:
+    def _chart(self, path: str) -> None:
         """Charts are judged by what they render to; the lines are those of the rendering."""
-        if not self._helm:
-            self._unread(directory, "is a Helm chart, and helm is not installed to render it")
+        if charts.is_library(path):
             return
-        argv = [self._helm, "template", "pawl-lint", directory, "--include-crds"]
-        argv += ["--kube-version", f"{self._judge.target}.0"]
+        name = os.path.basename(os.path.normpath(path))
+        before = len(self.findings)
         try:
-            done = subprocess.run(
-                argv,
-                capture_output=True,
-                timeout=HELM_SECONDS,
-                check=False,
-                stdin=subprocess.DEVNULL,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            self._unread(directory, f"helm template failed: {error}")
+            for source, part in charts.render(
+                self._helm, path, self._judge.target, self._judge.served
+            ):
+                self.data(part, source, rendered=name)
+        except charts.Unrendered as why:
+            self._unread(path, str(why))
             return
-        if done.returncode:
-            words = done.stderr.decode(errors="replace").strip().splitlines()
-            self._unread(directory, f"helm template failed: {words[-1] if words else 'no reason'}")
-            return
-        for source, part in _rendered(done.stdout, directory):
-            self.data(part, source, rendered=os.path.basename(os.path.normpath(directory)))
+        removed = [f for f in self.findings[before:] if f.rule == "api-removed"]
+        asked = charts.asked(path) if removed else frozenset()
+        for i, f in enumerate(self.findings[before:], before):
+            if f in removed and f.api_version in asked:
+                note = f"{f.note}; {charts.MAY_DIFFER}" if f.note else charts.MAY_DIFFER
+                self.findings[i] = msgspec.structs.replace(f, note=note)
 
     def _unread(self, path: str, why: str, line: int = 0) -> None:
         self.not_read.append(NotRead(path=path, line=line, why=why))
-
-
-def _rendered(data: bytes, directory: str) -> Iterator[tuple[str, bytes]]:
-    """helm's output by template: each document names the file it comes from."""
-    for chunk in split(data):
-        match = re.search(rb"^# Source: [^/\n]+/(\S+)", chunk.text, re.M)
-        yield os.path.join(directory, match[1].decode() if match else ""), chunk.text
 
 
 def _replace(path: str, data: bytes) -> None:

@@ -39,6 +39,9 @@ at least as often, no item can lack it. Without it each Ingress would have to be
 _NO_RESOURCE = (("v1", "Config"), ("v1", "List"), ("v1", "Status"), ("v1", "DeleteOptions"))
 """Kinds of built-in groups that no API server serves as a resource: a kubeconfig, and envelopes."""
 
+_THERE = ("api-deprecated",)
+"""Rules on an API that is served all the same."""
+
 _VOLUME_KINDS = ("PersistentVolume", "StorageClass")
 
 _TEMPLATES = ("spec", "spec.template.spec", "spec.jobTemplate.spec.template.spec", "template.spec")
@@ -111,6 +114,14 @@ class Judge:
         if row.deprecated and key(row.deprecated) <= at:
             return Severity.WARNING, "api-deprecated"
         return None
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """What the target serves by default, as a chart asks for it: "apps/v1",
+        "apps/v1/Deployment"."""
+        rows = [r for r in self.knowledge.apis if (v := self._verdict(r)) is None or v[1] in _THERE]
+        kinds = {f"{r.api_version}/{r.kind}" for r in rows if r.what == "object"}
+        return tuple(sorted({r.api_version for r in rows} | kinds))
 
     def interest(self, api_version: str, kind: str, text: bytes) -> bool:
         """Whether a document of this kind, with these bytes, must be parsed."""
