@@ -138,7 +138,7 @@ def test_what_is_missing_now_and_was_there_holds() -> None:
     gone = one(sides("http-latency", [], nodes(0.1, "xyz")))
     never = one(sides("http-latency", [], []))
     assert gone.verdict == "inconclusive"
-    assert "no longer measured" in gone.why
+    assert "measured on old nodes, and not on new ones" in gone.why
     assert never.verdict == "absent"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -84,8 +85,10 @@ def test_since_when_a_pod_runs() -> None:
     def info(pod: str, at: tuple[float, ...]) -> Series:
         return true(at, namespace="shop", pod=pod, node="n1")
 
-    seen = [info("old-0", (0, 60)), info("new-0", (60, 120)), info("known-0", (0, 60))]
-    found = {p.pod: p.since for p in placed(seen, {("shop", "known-0"): -500.0}, 0.0)}
+    seen = [info("old-0", (0, 60)), info("new-0", (60, 120)), info("known-0", (0, 60, 120))]
+    made = placed(seen, {("shop", "known-0"): -500.0}, first=0.0, lately=60.0)
+    assert {p.pod for p in made if p.until < math.inf} == {"old-0"}
+    found = {p.pod: p.since for p in made}
     assert found == {"old-0": float("-inf"), "new-0": 60, "known-0": -500.0}
 
 

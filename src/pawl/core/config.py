@@ -228,8 +228,11 @@ class MetricsConfig(_Section, frozen=True, kw_only=True):
     (field practice: 2 to 15 minutes)."""
     node_label: str = "node"
     """The label that holds a node's name in series by node."""
-    placement: str = "kube_pod_info"
-    """PromQL whose series carry the labels namespace, pod and node: which pod ran where."""
+    placement: str = (
+        "kube_pod_info unless on (namespace, pod) "
+        '(kube_pod_status_phase{phase=~"Succeeded|Failed"} == 1)'
+    )
+    """PromQL whose series carry the labels namespace, pod and node: which pod runs where."""
     gates: dict[str, GateConfig] = field(default_factory=dict)
     """By name, over the shipped gates; see docs/verify.md."""
     gates_file: str = ""

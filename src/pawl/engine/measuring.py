@@ -6,6 +6,7 @@ past and does not change is asked for once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import anyio
@@ -30,6 +31,7 @@ from pawl.core.verify.series import (
     pooled,
     week,
     within,
+    young,
 )
 from pawl.ports.metrics import Metrics
 
@@ -48,7 +50,7 @@ STARTS = (
 )
 SERVER_ALERTS = 'ALERTS{alertstate=~"pending|firing"}'
 LAG = 3
-"""Steps after its warm-up in which a pod that is not measured yet is not called missing."""
+"""Steps after it could first be measured in which nothing is called missing."""
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +111,12 @@ class Measurer:
         pods: tuple[Placed, ...] = ()
         try:
             pods = await self.pods(begun - HOUR, now)
+            if pods and all(p.until < math.inf for p in pods):
+                ago = now - max(p.until for p in pods)
+                errors.append(
+                    "where pods run: the query `metrics.placement` "
+                    f"({self._config.placement}) has given nothing for {ago:.0f} s"
+                )
         except PawlError as error:
             errors.append(f"where pods run: {error}")
         sides: list[list[Sides]] = [[] for _ in self.gates]
@@ -166,13 +174,14 @@ class Measurer:
 
     async def pods(self, start: float, end: float) -> tuple[Placed, ...]:
         """Which pod ran where, at some time from `start` to `end`."""
-        series = await self._range(self._config.placement, start, end, self._config.step * COARSE)
+        step = self._config.step * COARSE
+        series = await self._range(self._config.placement, start, end, step)
         async with self._busy:
             started = await self.metrics.query(STARTS, end)
         starts = {
             (s.labels.get("namespace", ""), s.labels.get("pod", "")): s.values[-1] for s in started
         }
-        return placed(series, starts, start)
+        return placed(series, starts, first=start, lately=end - step)
 
     # -- gates -------------------------------------------------------------------------------------
 
@@ -204,14 +213,15 @@ class Measurer:
         groups = self._arranged(gate, now, split)
         anywhere = Split(new=everything, old=frozenset(), placed=pods)
         before = {g: lines for g, (lines, _) in self._arranged(gate, past, anywhere).items()}
-        if not now:
-            lost = next(iter(before.items()), None)
-            return [
-                Sides(gate=gate, group=lost[0] if lost else WHOLE, before=lost[1] if lost else ())
-            ]
+        if not groups and not before:
+            return [Sides(gate=gate, group=WHOLE)]
+        # A member on a new machine is another instance: what is asked of the whole cluster is
+        # missing only when all of it is.
+        lost = before if gate.by == "pod" else dict(list(before.items())[: not groups])
         made = []
-        for group, (treated, control) in groups.items():
-            if not treated and not self._overdue(group, situation, pods):
+        for group in dict.fromkeys((*groups, *lost)):
+            treated, control = groups.get(group, ((), ()))
+            if not treated and not self._overdue(gate, group, bool(control), situation, pods):
                 continue
             own = Sides(
                 gate=gate,
@@ -234,12 +244,25 @@ class Measurer:
         config = self._config
         return arrange(gate, series, split, node_label=config.node_label, warm_up=config.warm_up)
 
-    def _overdue(self, group: str, situation: Situation, pods: Sequence[Placed]) -> bool:
-        """Whether this workload has pods on new nodes that should have been measured by now. One
-        that has none there has simply not moved yet."""
-        late = situation.now - self.warm_up - LAG * self._config.step - self._config.rate_window
+    def _overdue(
+        self,
+        gate: Gate,
+        group: str,
+        on_old: bool,
+        situation: Situation,
+        pods: Sequence[Placed],
+    ) -> bool:
+        """Whether what is not measured on new nodes (`on_old`: but is on old ones) should have been
+        by now. A workload without pods there, or with young ones only, has simply not moved yet;
+        one that runs nowhere cannot be measured."""
+        late = situation.now - LAG * self._config.step - self._config.rate_window
+        if gate.by != "pod":
+            return situation.since <= late
+        grown = late - young(gate, self.warm_up)
+        where = situation.new if on_old else situation.new | situation.old
         return any(
-            p.workload == group and p.node in situation.new and p.since <= late for p in pods
+            p.workload == group and p.node in where and p.until == math.inf and p.since <= grown
+            for p in pods
         )
 
     # -- controls out of the past ------------------------------------------------------------------
@@ -268,7 +291,8 @@ class Measurer:
         """A group's lines at an earlier time; pods had other names then."""
         pods: tuple[Placed, ...] = ()
         if gate.by == "pod" and series:
-            pods = placed(await self._past(self._config.placement, start, end), {}, start)
+            seen = await self._past(self._config.placement, start, end)
+            pods = placed(seen, {}, first=start, lately=end)
         nodes = frozenset(p.node for p in pods)
         if gate.by == "node":
             nodes = frozenset(s.labels.get(self._config.node_label, "") for s in series)

@@ -66,7 +66,7 @@ class SimMetrics:
         made: list[Series] = []
         for pod, (node, since, new) in self._pods(end).items():
             labels = {"namespace": "shop", "pod": pod}
-            if query == "kube_pod_info":
+            if query.startswith("kube_pod_info"):
                 labels |= {
                     "node": node,
                     "created_by_kind": "DaemonSet",

@@ -101,11 +101,13 @@ def _was_so(sides: Sides, test: Test) -> str:
 
 def _missing(sides: Sides) -> Reading:
     """Nothing on the new side. That something is there on the other, or was before, matters."""
-    if sides.before or sides.control:
-        why = (
-            f"{what(sides)} is no longer measured on new nodes, though it was before: no data "
-            "never passes."
+    if sides.control or sides.before:
+        told = (
+            "is measured on old nodes, and not on new ones"
+            if sides.control
+            else "was measured before, and no longer is"
         )
+        why = f"{what(sides)} {told}: no data never passes."
         return _made(sides, "inconclusive", why, None)
     held = ", and it is required" if sides.gate.required else ""
     return _made(sides, "absent", f"{sides.gate.title} is not measured here{held}.", None)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
 
 from pawl.core.verify.series import Placed, Series
 
@@ -15,29 +18,40 @@ _RUN = re.compile(r"-\d{6,}$")
 
 
 def placed(
-    series: Sequence[Series], starts: Mapping[tuple[str, str], float], first: float
+    series: Sequence[Series],
+    starts: Mapping[tuple[str, str], float],
+    *,
+    first: float,
+    lately: float,
 ) -> tuple[Placed, ...]:
-    """Pods from series with the labels namespace, pod and node (and created_by_kind and
-    created_by_name, as kube_pod_info has them). `starts` are known start times by (namespace, pod);
-    a pod without one started when it was first seen, or long ago if that is at `first`, where
-    the series begin.
+    """Pods from series with the labels namespace, pod and node (and created_by_kind,
+    created_by_name and uid, as kube_pod_info has them). A pod that was not seen after `lately` is
+    gone. `starts` are the start times of those that are there, by (namespace, pod); another one
+    started when it was first seen, or long ago if that is at `first`, where the series begin.
     """
-    found: dict[tuple[str, str], Placed] = {}
+    found: dict[tuple[str, str, str, str], Placed] = {}
     for s in series:
         namespace, pod = s.labels.get("namespace", ""), s.labels.get("pod", "")
         node = s.labels.get("node", "")
         if not pod or not node or not s.at:
             continue
-        seen = s.at[0] if s.at[0] > first else float("-inf")
-        since = starts.get((namespace, pod), seen)
-        found[namespace, pod] = Placed(
+        key = (namespace, pod, node, s.labels.get("uid", ""))
+        seen = s.at[0] if s.at[0] > first else -math.inf
+        until = math.inf if s.at[-1] > lately else s.at[-1]
+        if key in found:  # it got an address, say: another label, the same pod
+            seen, until = min(seen, found[key].since), max(until, found[key].until)
+        found[key] = Placed(
             namespace=namespace,
             pod=pod,
             node=node,
             workload=f"{namespace}/{workload_of(pod, s.labels)}",
-            since=since,
+            since=seen,
+            until=until,
         )
-    return tuple(found.values())
+    return tuple(
+        replace(p, since=starts.get((p.namespace, p.pod), p.since)) if p.until == math.inf else p
+        for p in found.values()
+    )
 
 
 def workload_of(pod: str, labels: Mapping[str, str]) -> str:

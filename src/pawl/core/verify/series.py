@@ -41,13 +41,17 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
-    """A pod, the workload that it belongs to ("shop/Deployment/web"), its node, and since when."""
+    """A pod, the workload that it belongs to ("shop/Deployment/web"), its node, and since when.
+    `until` is when it was last seen there, infinity while it is there. A pod of a StatefulSet that
+    has moved is two of these: its name went with it.
+    """
 
     namespace: str
     pod: str
     node: str
     workload: str
     since: float
+    until: float = math.inf
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,13 +111,16 @@ def arrange(
             if (node := s.labels.get(node_label, "")) in split.new | split.old:
                 gathered.setdefault(("nodes", node), []).append(s)
     else:
-        young = warm_up * (TREND if gate.kind == "trend" else 1.0)
-        pods = {(p.namespace, p.pod): p for p in split.placed}
+        pods: dict[tuple[str, str], list[Placed]] = {}
+        for p in sorted(split.placed, key=lambda p: p.since):
+            pods.setdefault((p.namespace, p.pod), []).append(p)
         for s in series:
-            place = pods.get((s.labels.get("namespace", ""), s.labels.get("pod", "")))
-            if place is not None and place.node in split.new | split.old:
-                grown = _since(s, place.since + young)
-                gathered.setdefault((place.workload, place.node), []).append(grown)
+            places = pods.get((s.labels.get("namespace", ""), s.labels.get("pod", "")), [])
+            for i, place in enumerate(places):
+                if place.node in split.new | split.old:
+                    end = places[i + 1].since if i + 1 < len(places) else math.inf
+                    grown = _between(s, place.since + young(gate, warm_up), end)
+                    gathered.setdefault((place.workload, place.node), []).append(grown)
     groups: dict[str, tuple[list[Line], list[Line]]] = {}
     for (group, node), own in sorted(gathered.items()):
         line = mean_of(node, own)
@@ -123,14 +130,20 @@ def arrange(
     return {g: (tuple(new), tuple(old)) for g, (new, old) in groups.items()}
 
 
+def young(gate: Gate, warm_up: float) -> float:
+    """Seconds after its start in which this gate does not judge a pod."""
+    return warm_up * (TREND if gate.kind == "trend" else 1.0)
+
+
 def _name(series: Series, *, alone: bool) -> str:
     """What a series of a cluster-wide query is called: its labels, if any."""
     told = ",".join(f"{k}={v}" for k, v in sorted(series.labels.items()) if k != "__name__")
     return WHOLE if alone or not told else told
 
 
-def _since(series: Series, start: float) -> Series:
-    kept = [(t, v) for t, v in zip(series.at, series.values, strict=True) if t >= start]
+def _between(series: Series, start: float, end: float) -> Series:
+    """From `start` on, and before `end`."""
+    kept = [(t, v) for t, v in zip(series.at, series.values, strict=True) if start <= t < end]
     return Series(
         labels=series.labels, at=tuple(t for t, _ in kept), values=tuple(v for _, v in kept)
     )

@@ -1,0 +1,168 @@
+"""What is laid out for the judge when pods move: what has moved is not missing, and what is missing
+is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from pawl.core.config import MetricsConfig
+from pawl.core.verify.catalog import CATALOG
+from pawl.core.verify.judge import judge
+from pawl.core.verify.reading import Reading, sum_up
+from pawl.core.verify.series import Series
+from pawl.engine.measuring import Measured, Measurer, Situation
+from pawl.ports.metrics import Alert, AlertingRule
+
+STEP, WINDOW, WARM_UP = 15.0, 60.0, 120.0
+NOW = 1_000_000 * STEP
+BEGUN, SINCE = NOW - 1800, NOW - 900
+GATES = {g.name: g for g in CATALOG}
+Stretch = tuple[Mapping[str, str], float, float]
+"""Labels of a series, and from when to when it has points."""
+
+
+class Stretches:
+    """A metrics server with series that are there for a stretch of time and always 0."""
+
+    def __init__(self, placed: Sequence[Stretch], series: Sequence[Stretch]) -> None:
+        self.placed, self.series = placed, series
+
+    async def range(self, query: str, start: float, end: float, step: float) -> tuple[Series, ...]:
+        asked = self.placed if "kube_pod_info" in query else self.series
+        made = []
+        for labels, a, b in asked:
+            grid = [start + i * step for i in range(int((end - start) // step) + 1)]
+            at = tuple(t for t in grid if a <= t < b)
+            if at:
+                made.append(Series(labels=dict(labels), at=at, values=(0.0,) * len(at)))
+        return tuple(made)
+
+    async def query(self, query: str, at: float) -> tuple[Series, ...]:
+        return tuple(
+            Series(labels=dict(labels), at=(at,), values=(a,))
+            for labels, a, b in self.placed
+            if a <= at < b
+        )
+
+    async def rules(self) -> tuple[AlertingRule, ...]:
+        return ()
+
+    async def alerts(self) -> tuple[Alert, ...]:
+        return ()
+
+
+def pod(name: str, node: str, a: float = 1.0, b: float = NOW + 1) -> Stretch:
+    owner = {"created_by_kind": "StatefulSet", "created_by_name": name.rsplit("-", 1)[0]}
+    return {"namespace": "shop", "pod": name, "node": node, **owner}, a, b
+
+
+def of(name: str, a: float = 1.0, b: float = NOW + 1) -> Stretch:
+    return {"namespace": "shop", "pod": name}, a, b
+
+
+def measured(
+    placed: Sequence[Stretch],
+    series: Sequence[Stretch],
+    gate: str = "websocket-errors",
+    new: Sequence[str] = ("n1",),
+) -> Measured:
+    config = MetricsConfig(url="http://sim", step=STEP, rate_window=WINDOW, warm_up=WARM_UP)
+    measurer = Measurer(Stretches(placed, series), config, [GATES[gate]])
+    situation = Situation(
+        new=frozenset(new), old=frozenset({"o1", "o2"}), since=SINCE, begun=BEGUN, now=NOW
+    )
+    return asyncio.run(measurer.measure(situation))
+
+
+def told(made: Measured) -> dict[str, Reading]:
+    assert made.errors == ()
+    return {r.group.rpartition("/")[2]: r for r in judge(made.sides)}
+
+
+EDGE = [pod("edge-1", "n1"), pod("edge-2", "o1")]
+"""A workload that stays, so that the gate as such is measured on both sides."""
+HERE = [of("edge-1"), of("edge-2")]
+
+
+def test_pods_that_have_left_a_node_are_not_missing_there_when_it_is_new() -> None:
+    """The node was emptied, swapped in place, and is new now; what ran there runs on an old one."""
+    left = [pod("web-1", "n1", b=SINCE - 60), pod("web-2", "o1", SINCE - 60)]
+    readings = told(measured([*EDGE, *left], [*HERE, of("web-1", b=SINCE - 60), of("web-2")]))
+    assert set(readings) == {"edge"}
+    assert readings["edge"].verdict == "pass"
+
+
+def test_pods_on_a_new_node_that_are_measured_only_elsewhere_hold_and_it_is_said_why() -> None:
+    both = [pod("web-1", "n1", SINCE), pod("web-2", "o1")]
+    held = told(measured([*EDGE, *both], [*HERE, of("web-2")]))["web"]
+    assert held.verdict == "inconclusive"
+    assert "is measured on old nodes, and not on new ones" in held.why
+
+
+def test_a_workload_that_moved_and_is_measured_nowhere_any_more_holds() -> None:
+    moved = [pod("web-1", "o1", b=SINCE), pod("web-2", "n1", SINCE)]
+    held = told(measured([*EDGE, *moved], [*HERE, of("web-1", b=SINCE)]))["web"]
+    assert held.verdict == "inconclusive"
+    assert "was measured before, and no longer is" in held.why
+    nothing_else = told(measured(moved, [of("web-1", b=SINCE)]))["web"]
+    assert nothing_else.verdict == "inconclusive"
+
+
+def test_a_pod_that_is_too_young_to_be_measured_is_not_missing() -> None:
+    young = NOW - WARM_UP - WINDOW
+    moved = [pod("web-1", "o1", b=young), pod("web-2", "n1", young)]
+    assert set(told(measured([*EDGE, *moved], [*HERE, of("web-1", b=young)]))) == {"edge"}
+    assert set(told(measured(moved, [of("web-1", b=BEGUN)]))) == set()
+
+
+def test_a_trend_looks_at_pods_later_and_misses_them_no_sooner() -> None:
+    """Measured from 300 s on, while other gates miss a pod after 225 s."""
+    grown = NOW - 270
+    moved = [pod("web-1", "o1"), pod("web-2", "n1", grown)]
+    series = [of("web-1"), of("web-2", grown)]
+    assert set(told(measured(moved, series, "memory-leak"))) == set()
+
+
+def test_a_workload_that_runs_nowhere_is_nobodys_loss() -> None:
+    gone = [pod("web-1", "o1", b=SINCE)]
+    readings = told(measured([*EDGE, *gone], [*HERE, of("web-1", b=SINCE)]))
+    assert set(readings) == {"edge"}
+
+
+def test_a_pod_that_took_its_name_along_counts_for_either_node_in_its_time() -> None:
+    born = SINCE + 200
+    for placed in (
+        [pod("db-0", "o1", b=born), pod("db-0", "n1", born)],
+        [pod("db-0", "n1", born), pod("db-0", "o1", b=born)],  # whichever the server tells first
+    ):
+        (sides,) = measured(placed, [of("db-0")]).sides
+        (new,), (old,) = sides.treated, sides.control
+        assert (new.subject, old.subject) == ("n1", "o1")
+        assert new.at[0] >= born + WARM_UP
+        assert old.at[-1] < born
+        (before,) = sides.before
+        assert before.subject == "o1"
+
+
+def test_a_member_on_a_new_machine_is_another_instance_and_not_a_lost_one() -> None:
+    def instance(name: str, a: float = 1.0, b: float = NOW + 1) -> Stretch:
+        return {"instance": name}, a, b
+
+    moved = [instance("e1", b=SINCE), instance("e4", SINCE), instance("e2")]
+    readings = told(measured(EDGE, moved, "etcd-fsync"))
+    assert {g: r.verdict for g, r in readings.items()} == {
+        "instance=e2": "pass",
+        "instance=e4": "pass",
+    }
+    (held,) = told(measured(EDGE, [instance("e1", b=SINCE)], "etcd-fsync")).values()
+    assert held.verdict == "inconclusive"
+
+
+def test_where_pods_run_is_not_guessed_when_nothing_tells_it_any_more() -> None:
+    died = NOW - 400
+    made = measured([pod("edge-1", "n1", b=died), pod("edge-2", "o1", b=died)], HERE)
+    (error,) = made.errors
+    assert "has given nothing for 4" in error
+    judgement = sum_up(judge(made.sides), at=NOW, since=SINCE, errors=made.errors)
+    assert judgement.verdict == "inconclusive"
