@@ -28,10 +28,6 @@ from pawl.engine.packing import Packer
         ({"run": ("x",), "fails": (2, 3)}, {"code": 1}, "error"),
         ({"run": ("x",)}, {"code": -9}, "error"),
         ({"run": ("x",)}, {"code": None, "trouble": "late"}, "error"),
-        ({"k6": "l.js"}, {"code": 99}, "fail"),
-        ({"k6": "l.js"}, {"code": 1}, "error"),
-        ({"k6": "l.js"}, {"code": 107}, "error"),
-        ({"k6": "l.js"}, {"code": 0}, "pass"),
     ],
 )
 def test_what_an_exit_code_means(
@@ -40,6 +36,38 @@ def test_what_an_exit_code_means(
     made = Check(name="c", **check)  # type: ignore[arg-type]
     outcome = judged(made, "before", Ended(seconds=1.0, **ended))  # type: ignore[arg-type]
     assert outcome.verdict == verdict
+    assert ("could not be made" in outcome.why) == (verdict == "error")
+
+
+THREW = (
+    'time="2026-11-28T22:10:47Z" level=error msg="Error: boom\\n\\tat default '
+    '(file:///packs/l.js:2:36(3))\\n" scenario=default source=stacktrace\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "output", "verdict"),
+    [
+        ("thresholds hold", 0, "", "pass"),
+        ("thresholds have failed", 99, "", "fail"),
+        ("a threshold with abortOnFail has failed", 99, "", "fail"),
+        ("exec.test.fail()", 110, "", "fail"),
+        ("a check() fails and no threshold asks for it", 0, "checks_failed......: 100.00%", "pass"),
+        ("an iteration throws", 0, THREW, "error"),
+        ("the same with K6_LOG_FORMAT=json", 0, '"source":"stacktrace"', "error"),
+        ("setup() is too slow", 100, "", "error"),
+        ("options that cannot be", 104, "", "error"),
+        ("SIGTERM or SIGINT", 105, "", "error"),
+        ("the script or its setup() throws, or is no script", 107, "", "error"),
+        ("exec.test.abort()", 108, "", "error"),
+        ("no such file", 255, "", "error"),
+    ],
+)
+def test_what_an_exit_code_of_k6_means(what: str, code: int, output: str, verdict: str) -> None:
+    """Each was seen with k6 1.8.1 (`k6 run --quiet`)."""
+    ended = Ended(code=code, seconds=1.0, output=output)
+    outcome = judged(Check(name="load", k6="l.js"), "during", ended)
+    assert outcome.verdict == verdict, what
     assert ("could not be made" in outcome.why) == (verdict == "error")
 
 

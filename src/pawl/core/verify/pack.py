@@ -24,8 +24,12 @@ Phase = Literal["before", "during", "after"]
 Experiment = Literal[
     "pod-kill", "node-power-off", "network-delay", "network-loss", "redis-restart", "api-latency"
 ]
-K6_THRESHOLDS = 99
-"""k6's exit code when thresholds have failed; all others but 0 are errors (k6 errext/exitcodes)."""
+K6_FAILS = {99: "its thresholds have failed", 110: "it marked itself as failed"}
+"""k6's exit codes that are a verdict; all others but 0 are errors (k6 errext/exitcodes; each was
+seen with k6 1.8.1)."""
+K6_THREW = ("source=stacktrace", '"source":"stacktrace"')
+"""How k6 logs an exception in an iteration, as text and as JSON. It ends with 0 all the same (seen
+with k6 1.8.1), and thresholds over what was never measured hold."""
 ON_MACHINE: tuple[Experiment, ...] = ("node-power-off", "network-delay", "network-loss")
 
 
@@ -113,14 +117,17 @@ def problems(pack: Pack) -> list[str]:
 def judged(check: Check, phase: Phase, ended: Ended) -> Outcome:
     """The verdict of a command's end."""
     said = f"{check.name}: "
-    fails = (K6_THRESHOLDS,) if check.k6 else check.fails
+    fails = tuple(K6_FAILS) if check.k6 else check.fails
     verdict: Literal["pass", "fail", "error"]
-    if ended.code == 0:
+    if ended.code == 0 and check.k6 and any(sign in ended.output for sign in K6_THREW):
+        verdict = "error"
+        why = f"{said}it could not be made: its script threw an exception, which k6 passes over."
+    elif ended.code == 0:
         verdict, why = "pass", f"{said}it holds."
     elif ended.trouble:
         verdict, why = "error", f"{said}it could not be made: {ended.trouble}"
     elif ended.code in fails:
-        what = "its thresholds have failed" if check.k6 else "it says no"
+        what = K6_FAILS[ended.code] if check.k6 else "it says no"
         verdict, why = "fail", f"{said}{what} (exit code {ended.code})."
     elif ended.code is not None and ended.code < 0:
         verdict, why = "error", f"{said}it could not be made: signal {-ended.code} ended it."
