@@ -129,10 +129,9 @@ def test_silences_name_alerts_and_one_machine() -> None:
 
 
 def test_a_silence_lapses() -> None:
-    assert silence.ends(0.0, 100.0, working=True) == 100.0 + silence.TTL
-    assert silence.ends(0.0, silence.CAP - 1, working=True) == silence.CAP
-    assert silence.ends(0.0, silence.CAP, working=True) is None
-    assert silence.ends(0.0, 100.0, working=False) == 100.0 + silence.TAIL
+    assert silence.ends(0.0, 100.0) == 100.0 + silence.TTL
+    assert silence.ends(0.0, silence.CAP - 1) == silence.CAP
+    assert silence.ends(0.0, silence.CAP) is None
 
 
 # -- the proof -----------------------------------------------------------------------------------

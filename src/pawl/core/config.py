@@ -255,6 +255,8 @@ class MetricsConfig(_Section, frozen=True, kw_only=True):
         "etcdMembersDown",
     )
     """Alerts that are silenced, for that machine alone."""
+    silence_tail: Seconds = 300.0
+    """Seconds in which they stay silenced after the work on it: as far as rules look back."""
 
 
 class GatesConfig(_Section, frozen=True, kw_only=True):

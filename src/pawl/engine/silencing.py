@@ -6,8 +6,9 @@ no upgrade its safety. So a failure is told and tried again, and never stops the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 
+import anyio
 import msgspec
 
 from pawl.core.verify.silence import RENEW, TAIL, ends, matchers
@@ -16,13 +17,16 @@ from pawl.ports.silences import Matcher, Silence, Silences
 
 LOOK = 2.0
 """Seconds between two looks at which machines are worked on."""
+PARTING = 5.0
+"""Seconds that the end of a run waits at most for an Alertmanager to hear of it."""
 
 
 class Silencing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where silences are kept, and of which alerts."""
+    """Where silences are kept, of which alerts, and for how many seconds after the work."""
 
     silences: Silences
     alerts: tuple[str, ...]
+    tail: float = TAIL
 
 
 class _Lease(msgspec.Struct, kw_only=True):
@@ -51,13 +55,24 @@ class Silencer:
         self._held: dict[tuple[str, int], _Lease] = {}
 
     async def keep(self) -> None:
-        """Until cancelled. What a process that died has left is taken over, by its matchers."""
-        while True:
-            try:
-                await self.turn()
-            except Exception as error:  # whatever it is, no upgrade ends for a silence
-                self._tell(f"alerts could not be silenced: {error}")
-            await self._clock.sleep(LOOK)
+        """Until cancelled: then nothing is worked on any more. What a process that died has left
+        is taken over, by its matchers."""
+        try:
+            while True:
+                await self._told(self.turn)
+                await self._clock.sleep(LOOK)
+        finally:
+            with anyio.move_on_after(PARTING, shield=True):
+                await self._told(self._part)
+
+    async def _told(self, call: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await call()
+        except Exception as error:  # whatever it is, no upgrade ends for a silence
+            self._tell(f"alerts could not be silenced: {error}")
+
+    async def _part(self) -> None:
+        await self._release(list(self._held))
 
     async def turn(self) -> None:
         """Make, renew, or shorten what is due now."""
@@ -65,9 +80,12 @@ class Silencer:
         for machine, names in working.items():
             for index, pairs in enumerate(matchers(self._silencing.alerts, names)):
                 await self._hold(machine, index, pairs, now)
-        for key in [k for k in self._held if k[0] not in working]:
+        await self._release([k for k in self._held if k[0] not in working])
+
+    async def _release(self, keys: Collection[tuple[str, int]]) -> None:
+        for key in keys:
             lease = self._held.pop(key)
-            until = min(lease.silence.ends, now + TAIL)
+            until = min(lease.silence.ends, self._clock.now() + self._silencing.tail)
             if lease.silence.ends > until:
                 await self._silencing.silences.hold(
                     msgspec.structs.replace(lease.silence, ends=until)
@@ -98,7 +116,7 @@ class Silencer:
                     comment=f"pawl works on {machine}; renewed while it does, lapses by itself",
                 )
                 lease = _Lease(silence=made, began=now, renewed=0.0)
-        until = ends(lease.began, now, working=True)
+        until = ends(lease.began, now)
         if until is None:
             return  # the cap is reached: from here on alerts are what somebody should hear
         held = await self._silencing.silences.hold(

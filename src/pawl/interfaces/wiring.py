@@ -354,7 +354,7 @@ class Session:
         if config is None or not config.alertmanager:
             return None
         silences = AlertmanagerSilences(self._http("Alertmanager", config.alertmanager))
-        return Silencing(silences=silences, alerts=config.silenced)
+        return Silencing(silences=silences, alerts=config.silenced, tail=config.silence_tail)
 
     @cached_property
     def observer(self) -> Observer:

@@ -14,7 +14,8 @@ TTL = 600.0
 """Seconds that a silence lasts unless it is renewed."""
 RENEW = 60.0
 TAIL = 300.0
-"""Seconds after the work on a machine is over: rules look back over five minutes."""
+"""Seconds after the work on a machine is over: rules look back over five minutes. The default of
+`metrics.silence_tail`."""
 CAP = 4 * 3600.0
 """A machine that has been worked on for so long is no longer being worked on (as tuppr has it)."""
 
@@ -35,10 +36,9 @@ def matchers(
     )
 
 
-def ends(began: float, now: float, *, working: bool) -> float | None:
-    """When the silence shall end; None for one that is left to lapse."""
-    if not working:
-        return now + TAIL
+def ends(began: float, now: float) -> float | None:
+    """When the silence of a machine that is worked on shall end; None for one that is left to
+    lapse."""
     if now - began >= CAP:
         return None
     return min(now + TTL, began + CAP)
