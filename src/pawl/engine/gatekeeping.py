@@ -194,14 +194,9 @@ class Watch:
     def _situation(self, view: RunView) -> Situation:
         state, now = self._state(), self._clock.now()
         new, old = split_of_plan(self._plan, state)
-        changed = [
-            s.ended_at
-            for step in self._plan.steps
-            if isinstance(step.action, AddNode | SwapNode)
-            and (s := view.step(step.id)).ended_at is not None
-        ]
         begun = view.started_at if view.started_at is not None else now
-        since = min((c for c in changed if c is not None), default=begun) if new else begun
+        first = first_new_node(self._plan, view)
+        since = first if new and first is not None else begun
         lately = {
             name
             for step in self._plan.steps
@@ -236,6 +231,16 @@ def split_of_plan(plan: Plan, state: ClusterState) -> tuple[frozenset[str], froz
     target = Version.parse(plan.target.kubernetes)
     new = frozenset(n.name for n in state.nodes if kubelet_version(n, state) == target)
     return new, frozenset(n.name for n in state.nodes) - new
+
+
+def first_new_node(plan: Plan, view: RunView) -> float | None:
+    """When the run's first new node was there; None where there is none yet."""
+    ends = [
+        view.step(step.id).ended_at
+        for step in plan.steps
+        if isinstance(step.action, AddNode | SwapNode)
+    ]
+    return min((e for e in ends if e is not None), default=None)
 
 
 def named(action: object) -> tuple[str, ...]:

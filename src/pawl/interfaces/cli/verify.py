@@ -17,7 +17,7 @@ from pawl.core.verify.judge import judge
 from pawl.core.verify.pack import worst
 from pawl.core.verify.reading import Judgement, Reading, sum_up
 from pawl.core.verify.replay import History, Window
-from pawl.engine.gatekeeping import split_by_version, split_of_plan
+from pawl.engine.gatekeeping import first_new_node, split_by_version, split_of_plan
 from pawl.engine.measuring import Measurer, Situation
 from pawl.engine.proving import prove
 from pawl.engine.record import view_of
@@ -158,12 +158,7 @@ async def _split(session: Session) -> tuple[frozenset[str], frozenset[str], floa
         if view.plan and view.outcome not in ENDED:
             plan = session.journal.plan(view.plan)
             fresh, old = split_of_plan(plan, state)
-            ended = [
-                s.ended_at
-                for step in plan.steps
-                if step.phase == "nodes" and (s := view.step(step.id)).ended_at is not None
-            ]
-            return fresh, old, min((e for e in ended if e is not None), default=None)
+            return fresh, old, first_new_node(plan, view)
     fresh, old = split_by_version(state)
     return fresh, old, None
 
