@@ -37,6 +37,24 @@ def test_an_expression_that_is_true_twice_fails_without_waiting_for_its_for() ->
     assert verdict([true((0, 60), pod="a")]).verdict == "absent", "not in a row"
 
 
+def test_what_moves_may_be_pending_for_as_long_as_a_pod_warms_up() -> None:
+    """KubePodNotReady and KubeDeploymentReplicasMismatch are true in every move."""
+
+    def seen(seconds: int, hold: float = 900.0, source: str = "rules.yaml") -> str:
+        rule = Rule(name="KubePodNotReady", expr="x", hold=hold, source=source)
+        series = true(tuple(range(0, seconds + 1, 15)), namespace="shop", pod="web-1")
+        return verdict([series], rule=rule, warm_up=120.0).verdict
+
+    assert seen(105) == "absent"
+    assert seen(120) == "fail"
+    assert seen(15, hold=0.0) == "fail", "its own `for` is shorter"
+    assert seen(105, source="server", hold=0.0) == "absent", "its `for` is not known"
+    gap = true((0, 15, 30, 45, 60, 105, 120, 135, 150, 165), deployment="web")
+    assert verdict([gap], warm_up=120.0).verdict == "absent", "not in a row"
+    down = true((0, 15), instance="198.18.0.101:2379")
+    assert verdict([down], warm_up=120.0).verdict == "fail", "no workload"
+
+
 def test_a_silent_rule_is_no_pass() -> None:
     assert verdict([]).verdict == "absent"
 

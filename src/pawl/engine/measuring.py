@@ -363,7 +363,9 @@ class Measurer:
             past = await self._range(
                 rule.expr, situation.begun - HOUR, situation.begun - step, step
             )
-        return judge_rule(rule, now, past, step=step, excused=situation.excused)
+        return judge_rule(
+            rule, now, past, step=step, excused=situation.excused, warm_up=self.warm_up
+        )
 
     async def _judge_server_rules(self, situation: Situation) -> list[Reading]:
         """Everything pending or firing, by alert; an alert is pending as soon as it is true."""
@@ -392,6 +394,7 @@ class Measurer:
                     _merged([_one_state(s) for s in past if s.labels.get("alertname") == name]),
                     step=step,
                     excused=situation.excused,
+                    warm_up=self.warm_up,
                 )
             )
         return readings

@@ -1,15 +1,18 @@
 """Alerting rules as gates: their expressions, not their notifications.
 
 Nearly every useful rule of kubernetes-mixin waits `for: 15m` before it fires, and the swap of a
-machine takes three. So the expression itself is evaluated, and two samples in a row are enough. A
-rule whose expression is empty proves nothing (that is what no data looks like too), so a silent
-rule never counts as a pass.
+machine takes three. So the expression itself is evaluated, and two samples in a row are enough.
+Of a workload it must be true for as long as a pod warms up: what moves is Pending for a while, and
+its Deployment short of a replica (KubePodNotReady, KubeDeploymentReplicasMismatch). A rule whose
+expression is empty proves nothing (that is what no data looks like too), so a silent rule never
+counts as a pass.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -17,9 +20,12 @@ from pawl.core.verify.curve import curve
 from pawl.core.verify.reading import Reading
 from pawl.core.verify.series import Line, Series
 
-CONFIRM = 2
 MOVING = frozenset({"pod", "instance", "node", "uid", "pod_ip", "host_ip", "endpoint", "id"})
 """Labels that change when a pod moves: without them, the same trouble is told from a new one."""
+WORKLOADS = frozenset(
+    {"pod", "container", "deployment", "statefulset", "daemonset", "replicaset", "job_name"}
+)
+"""Labels of what an upgrade moves; a series with one of them tells of a workload."""
 HUSHED = frozenset({"info", "none"})
 """Severities that nobody is woken for."""
 
@@ -47,11 +53,16 @@ def judge_rule(
     *,
     step: float,
     excused: Collection[str] = (),
+    warm_up: float = 0.0,
 ) -> Reading:
     """`now` and `before` are the expression's series, with points where it was true. `excused`
     are names and addresses of machines that are being worked on: alerts about them are expected.
+    `warm_up` is how long a workload's trouble may last, in seconds, unless the rule's own `for` is
+    shorter.
     """
-    true = [s for s in now if _lasts(s, step) and not _about(s, excused)]
+    true = [
+        s for s in now if _lasts(s, step, _patience(rule, s, warm_up)) and not _about(s, excused)
+    ]
     was = Counter(_trouble(s) for s in before if _lasts(s, step))
     fresh = []
     for series in true:
@@ -77,10 +88,21 @@ def judge_rule(
     return _made(rule, "", "absent", f"{rule.name} is not true, which alone proves nothing.", None)
 
 
-def _lasts(series: Series, step: float) -> bool:
-    """True at two samples that follow each other."""
-    pairs = zip(series.at, series.at[1:], strict=False)
-    return CONFIRM <= 1 or any(b - a <= 1.5 * step for a, b in pairs)
+def _patience(rule: Rule, series: Series, warm_up: float) -> float:
+    if WORKLOADS.isdisjoint(series.labels):
+        return 0.0
+    return warm_up if rule.source == "server" else min(rule.hold, warm_up)
+
+
+def _lasts(series: Series, step: float, least: float = 0.0) -> bool:
+    """True at two samples that follow each other, and for `least` seconds in a row."""
+    since = series.at[0] if series.at else 0.0
+    for a, b in pairwise(series.at):
+        if b - a > 1.5 * step:
+            since = b
+        elif b - since >= least:
+            return True
+    return False
 
 
 def _about(series: Series, names: Collection[str]) -> bool:
