@@ -11,7 +11,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from pawl.core import flags, marks
+from pawl.core import edits, flags, marks
 from pawl.core.actions import (
     AddControlPlane,
     AddNode,
@@ -47,103 +47,12 @@ from pawl.core.model import (
     Host,
     Machine,
     Node,
-    UnitState,
     Unread,
 )
 from pawl.core.version import Minor
 
 CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "cloud-controller-manager")
 _OUR_CORDON = marks.OWNER_PREFIX + "projected"
-
-
-# -- changing one fact of a state ------------------------------------------------------------------
-
-
-def _members(state: ClusterState, host: str, **changes: object) -> ClusterState:
-    return replace(
-        state,
-        members=tuple(replace(m, **changes) if m.host == host else m for m in state.members),
-    )
-
-
-def _host(state: ClusterState, name: str, **changes: object) -> ClusterState:
-    return replace(
-        state, hosts=tuple(replace(h, **changes) if h.name == name else h for h in state.hosts)
-    )
-
-
-def _api(state: ClusterState, host: str, **changes: object) -> ClusterState:
-    return replace(
-        state,
-        api_servers=tuple(
-            replace(a, **changes) if a.host == host else a for a in state.api_servers
-        ),
-    )
-
-
-def _balancer(state: ClusterState, host: str, **changes: object) -> ClusterState:
-    return replace(
-        state,
-        balancer=tuple(replace(b, **changes) if b.host == host else b for b in state.balancer),
-    )
-
-
-def _node(state: ClusterState, name: str, **changes: object) -> ClusterState:
-    return replace(
-        state, nodes=tuple(replace(n, **changes) if n.name == name else n for n in state.nodes)
-    )
-
-
-def _controllers(state: ClusterState, component: str, host: str, **changes: object) -> ClusterState:
-    return replace(
-        state,
-        controllers=tuple(
-            replace(c, **changes) if c.component == component and c.host == host else c
-            for c in state.controllers
-        ),
-    )
-
-
-def _machine(state: ClusterState, name: str, **changes: object) -> ClusterState:
-    return replace(
-        state,
-        machines=tuple(replace(m, **changes) if m.name == name else m for m in state.machines),
-    )
-
-
-def _current(state: ClusterState, name: str, component: str, version: str) -> ClusterState:
-    host = state.host(name)
-    if host is None:
-        return state
-    return _host(state, name, current={**host.current, component: version})
-
-
-def _emulation(state: ClusterState, name: str, component: str, minor: str) -> ClusterState:
-    host = state.host(name)
-    if host is None:
-        return state
-    now = flags.with_emulation(host.flags.get(component, ()), minor)
-    return _host(state, name, flags={**host.flags, component: now})
-
-
-def _unit(state: ClusterState, name: str, component: str, active: str) -> ClusterState:
-    host = state.host(name)
-    if host is None:
-        return state
-    unit = f"{component}.service"
-    rest = tuple(u for u in host.units if u.name != unit)
-    return _host(state, name, units=(*rest, UnitState(name=unit, active=active)))
-
-
-def _lead(state: ClusterState, host: str) -> ClusterState:
-    return replace(state, members=tuple(replace(m, leader=m.host == host) for m in state.members))
-
-
-def _pass_leadership(state: ClusterState, away: str, prefer: tuple[str, ...] = ()) -> ClusterState:
-    """Leadership from `away` to the first healthy voter, those in `prefer` first."""
-    others = [m.host for m in state.voters if m.host != away and m.healthy]
-    wanted = [h for h in prefer if h in others] + others
-    return _lead(state, wanted[0]) if wanted else state
 
 
 def _is_leader(state: ClusterState, host: str) -> bool:
@@ -169,31 +78,31 @@ def during(action: AnyAction, state: ClusterState) -> ClusterState:
             return _member_down(state, action.host)
         case ReplaceEtcdMachine():
             state = _member_down(state, action.host)
-            state = _host(state, action.host, reachable=False, current={}, flags={}, units=())
-            state = _machine(state, action.host, running=False)
+            state = edits.host(state, action.host, reachable=False, current={}, flags={}, units=())
+            state = edits.machine(state, action.host, running=False)
             return replace(state, unread=(*state.unread, _lag(f"host {action.host}", action.host)))
         case SwapApiServer() | FinishEmulation() | RetireControlPlane():
             return _api_down(state, action.host)
         case SwapController():
-            state = _controllers(
+            state = edits.controller(
                 state, action.component, action.host, version=None, healthy=False, leader=False
             )
-            return _unit(state, action.host, action.component, "inactive")
+            return edits.unit(state, action.host, action.component, "inactive")
         case AddControlPlane():
             return _new_control_plane(state, action, ready=False)
         case AddNode():
             return _new_node(state, action, ready=False)
         case RetireNode():
-            return _node(state, action.node, unschedulable=True, cordoned_by=_OUR_CORDON)
+            return edits.node(state, action.node, unschedulable=True, cordoned_by=_OUR_CORDON)
         case SwapNode():
-            return _node(
+            return edits.node(
                 state, action.node, ready=False, unschedulable=True, cordoned_by=_OUR_CORDON
             )
         case SwapKubeProxy():
             names = [n.name for n in state.nodes if (n.host or n.name) == action.host]
             for name in names:
-                state = _node(state, name, kube_proxy=None)
-            return _unit(state, action.host, "kube-proxy", "inactive")
+                state = edits.node(state, name, kube_proxy=None)
+            return edits.unit(state, action.host, "kube-proxy", "inactive")
         case (
             Preflight()
             | StageBinaries()
@@ -214,8 +123,8 @@ def during(action: AnyAction, state: ClusterState) -> ClusterState:
 
 def _member_down(state: ClusterState, host: str) -> ClusterState:
     if _is_leader(state, host):
-        state = _pass_leadership(state, host)
-    state = _members(
+        state = edits.leader_away(state, host)
+    state = edits.member(
         state,
         host,
         healthy=False,
@@ -224,13 +133,13 @@ def _member_down(state: ClusterState, host: str) -> ClusterState:
         cluster_version=None,
         storage_version=None,
     )
-    return _unit(state, host, "etcd", "inactive")
+    return edits.unit(state, host, "etcd", "inactive")
 
 
 def _api_down(state: ClusterState, host: str) -> ClusterState:
-    state = _balancer(state, host, admin="drain", check="down")
-    state = _api(state, host, ready=False, version=None, emulation_version=None)
-    return _unit(state, host, "kube-apiserver", "inactive")
+    state = edits.balancer(state, host, admin="drain", check="down")
+    state = edits.api_server(state, host, ready=False, version=None, emulation_version=None)
+    return edits.unit(state, host, "kube-apiserver", "inactive")
 
 
 def _new_control_plane(
@@ -348,7 +257,7 @@ def after(action: AnyAction, state: ClusterState) -> ClusterState:
         case MoveEtcdLeader():
             if not _is_leader(state, action.away_from):
                 return state
-            return _pass_leadership(state, action.away_from, action.prefer)
+            return edits.leader_away(state, action.away_from, action.prefer)
         case SwapEtcdMember() | ReplaceEtcdMachine():
             return _member_up(state, action)
         case ConvergeEtcd():
@@ -360,18 +269,18 @@ def after(action: AnyAction, state: ClusterState) -> ClusterState:
                 state, members=tuple(replace(m, downgrade_target="") for m in state.members)
             )
         case SwapApiServer():
-            state = _emulation(state, action.host, "kube-apiserver", action.emulate)
+            state = edits.emulation(state, action.host, "kube-apiserver", action.emulate)
             return _api_up(state, action.host, action.target, action.emulate)
         case FinishEmulation():
-            state = _emulation(state, action.host, "kube-apiserver", "")
+            state = edits.emulation(state, action.host, "kube-apiserver", "")
             return _api_up(state, action.host, action.target, "")
         case SwapController():
-            state = _emulation(state, action.host, action.component, action.emulate)
-            state = _controllers(
+            state = edits.emulation(state, action.host, action.component, action.emulate)
+            state = edits.controller(
                 state, action.component, action.host, version=action.target, healthy=True
             )
-            state = _current(state, action.host, action.component, action.target)
-            return _unit(state, action.host, action.component, "active")
+            state = edits.linked(state, action.host, action.component, action.target)
+            return edits.unit(state, action.host, action.component, "active")
         case AddControlPlane():
             return _new_control_plane(state, action, ready=True)
         case RetireControlPlane():
@@ -381,7 +290,7 @@ def after(action: AnyAction, state: ClusterState) -> ClusterState:
         case CloseNodes():
             for node in state.nodes:
                 if node.name in action.nodes and not marks.closed(node):
-                    state = _node(state, node.name, taints=(*node.taints, marks.CLOSED))
+                    state = edits.node(state, node.name, taints=(*node.taints, marks.CLOSED))
             return state
         case RetireNode():
             retired = state.node(action.node)
@@ -393,9 +302,9 @@ def after(action: AnyAction, state: ClusterState) -> ClusterState:
         case SwapKubeProxy():
             for node in state.nodes:
                 if (node.host or node.name) == action.host:
-                    state = _node(state, node.name, kube_proxy=action.target)
-            state = _current(state, action.host, "kube-proxy", action.target)
-            return _unit(state, action.host, "kube-proxy", "active")
+                    state = edits.node(state, node.name, kube_proxy=action.target)
+            state = edits.linked(state, action.host, "kube-proxy", action.target)
+            return edits.unit(state, action.host, "kube-proxy", "active")
         case _:
             assert_never(action)
 
@@ -408,16 +317,16 @@ def _stage(state: ClusterState, action: StageBinaries) -> ClusterState:
     if action.version in there:
         return state
     staged = {**host.staged, action.component: (*there, action.version)}
-    return _host(state, action.host, staged=staged)
+    return edits.host(state, action.host, staged=staged)
 
 
 def _member_up(state: ClusterState, action: SwapEtcdMember | ReplaceEtcdMachine) -> ClusterState:
     if _is_leader(state, action.host):
-        state = _pass_leadership(state, action.host)
+        state = edits.leader_away(state, action.host)
     now = state.member(action.host)
     beside = next((m for m in state.members if m.host != action.host and m.cluster_version), None)
     told = (now.cluster_version if now else None) or (beside.cluster_version if beside else None)
-    state = _members(
+    state = edits.member(
         state,
         action.host,
         version=action.target,
@@ -426,15 +335,15 @@ def _member_up(state: ClusterState, action: SwapEtcdMember | ReplaceEtcdMachine)
         storage_version=_storage(action.target, told),
     )
     if state.leader is None:
-        state = _lead(state, action.host)
+        state = edits.leader(state, action.host)
     if isinstance(action, ReplaceEtcdMachine):
-        state = _host(state, action.host, reachable=True)
-        state = _machine(state, action.host, running=True, versions={"etcd": action.target})
+        state = edits.host(state, action.host, reachable=True)
+        state = edits.machine(state, action.host, running=True, versions={"etcd": action.target})
         state = replace(
             state, unread=tuple(u for u in state.unread if u.source != f"host {action.host}")
         )
-    state = _current(state, action.host, "etcd", action.target)
-    return _unit(state, action.host, "etcd", "active")
+    state = edits.linked(state, action.host, "etcd", action.target)
+    return edits.unit(state, action.host, "etcd", "active")
 
 
 def _storage(binary: str, cluster: str | None) -> str | None:
@@ -473,16 +382,16 @@ def _lower(state: ClusterState, minor: str) -> ClusterState:
 
 
 def _api_up(state: ClusterState, host: str, version: str, emulate: str) -> ClusterState:
-    state = _api(
+    state = edits.api_server(
         state,
         host,
         version=version,
         emulation_version=emulate or _own_minor(version),
         ready=True,
     )
-    state = _balancer(state, host, admin="ready", check="up")
-    state = _current(state, host, "kube-apiserver", version)
-    return _unit(state, host, "kube-apiserver", "active")
+    state = edits.balancer(state, host, admin="ready", check="up")
+    state = edits.linked(state, host, "kube-apiserver", version)
+    return edits.unit(state, host, "kube-apiserver", "active")
 
 
 def _node_up(state: ClusterState, action: SwapNode) -> ClusterState:
@@ -492,8 +401,8 @@ def _node_up(state: ClusterState, action: SwapNode) -> ClusterState:
     given_back: dict[str, object] = (
         {"unschedulable": False, "cordoned_by": ""} if marks.ours(node) else {}
     )
-    state = _node(state, action.node, kubelet=action.target, ready=True, **given_back)
-    return _current(state, node.host or node.name, "kubelet", action.target)
+    state = edits.node(state, action.node, kubelet=action.target, ready=True, **given_back)
+    return edits.linked(state, node.host or node.name, "kubelet", action.target)
 
 
 def _gone(state: ClusterState, host: str) -> ClusterState:

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import field
 
-from pawl.core.workloads.objects import ResourcesPart
+from pawl.core.workloads.pod_objects import ResourcesPart
 from pawl.core.workloads.quantity import Quantity, parse
 
 T = TypeVar("T")

@@ -2,7 +2,8 @@
 
 Kinds are added in the order of `PARTS`: what later kinds refer to comes first (namespaces before
 selectors over them, Services before the texts that name them, controllers before their pods). The
-reader of a live cluster and the reader of manifests use the same gatherer.
+reader of a live cluster and the reader of manifests use the same gatherer. What an object says by
+itself is in `reading`; here is what takes several (owners, shared shapes, counts).
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 
 import msgspec
 
-from pawl.core.model import Taint, Unread
+from pawl.core.model import Unread
 from pawl.core.workloads import objects as o
+from pawl.core.workloads import reading
 from pawl.core.workloads.facts import (
     Autoscaler,
     Budget,
@@ -26,8 +28,6 @@ from pawl.core.workloads.facts import (
     FluxUnit,
     Hook,
     Node,
-    NodeTerm,
-    Peer,
     Pod,
     Policy,
     Quota,
@@ -38,8 +38,9 @@ from pawl.core.workloads.facts import (
     Workloads,
 )
 from pawl.core.workloads.mentions import Services
-from pawl.core.workloads.quantity import parse
-from pawl.core.workloads.shapes import NOTHING, configs, node_terms, shape, texts
+from pawl.core.workloads.object_parts import ConditionPart, MetaPart, OwnerPart
+from pawl.core.workloads.pod_objects import PodPart, PodSpecPart, PodStatusPart
+from pawl.core.workloads.shapes import configs, shape, texts
 
 PARTS: dict[str, type[Any]] = {
     "Namespace": o.NamespacePart,
@@ -66,7 +67,7 @@ PARTS: dict[str, type[Any]] = {
     "MutatingWebhookConfiguration": o.HooksPart,
     "Kustomization": o.FluxPart,
     "HelmRelease": o.FluxPart,
-    "Pod": o.PodPart,
+    "Pod": PodPart,
     "ConfigMap": o.ConfigMapPart,
 }
 """Every kind that is read, and the parts of it."""
@@ -82,7 +83,6 @@ KEPT = (
 _MIRROR = "kubernetes.io/config.mirror"
 _HASH, _ROLLOUT_HASH = "pod-template-hash", "rollouts-pod-template-hash"
 _KEPT_ANNOTATIONS = ("pawl.dev/", "argocd.argoproj.io/", "meta.helm.sh/release-name")
-_EVERY = ("*", "*/*", "pods/*")
 
 
 class Gatherer:
@@ -121,6 +121,36 @@ class Gatherer:
     def add(self, kind: str, items: Iterable[Any]) -> None:
         """Objects of one kind, decoded as `PARTS[kind]`."""
         match kind:
+            case "Namespace":
+                for item in items:
+                    self._namespace(item)
+            case "Node":
+                self._nodes.update((n.name, n) for n in map(reading.node, items))
+            case "CSINode":
+                self._limits.update((i.metadata.name, reading.attach_limits(i)) for i in items)
+            case "CSIDriver":
+                self._unattached += [i.metadata.name for i in items if not i.spec.attach_required]
+            case "StorageClass":
+                self._classes += map(reading.storage_class, items)
+            case "PersistentVolume":
+                self._volumes += map(reading.volume, items)
+            case "PersistentVolumeClaim":
+                self._claims += map(reading.claim, items)
+            case "Service":
+                self._services += map(reading.service, items)
+                self._index = None
+            case "PodDisruptionBudget":
+                self._budgets += map(reading.budget, items)
+            case "HorizontalPodAutoscaler":
+                self._autoscalers += map(reading.autoscaler, items)
+            case "NetworkPolicy":
+                self._policies += map(reading.policy, items)
+            case "ResourceQuota":
+                self._quotas += [q for q in map(reading.quota, items) if q is not None]
+            case "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration":
+                self._hooks += [h for item in items for h in reading.hooks(item)]
+            case "Kustomization" | "HelmRelease":
+                self._flux += [reading.flux_unit(kind, item) for item in items]
             case "Pod":
                 for item in items:
                     self._pod(item)
@@ -131,14 +161,10 @@ class Gatherer:
                 for item in items:
                     spec, none = item.spec.job_template.spec, o.ControllerStatusPart()
                     self._controller(kind, item.metadata, spec, none, suspended=item.spec.suspend)
-            case _ if PARTS[kind] is o.ControllerPart:
+            case _:
                 for item in items:
                     if kind != "ReplicaSet" or _controller_of(item.metadata) is None:
                         self._controller(kind, item.metadata, item.spec, item.status)
-            case _:
-                method = getattr(self, _METHODS[kind])
-                for item in items:
-                    method(kind, item)
 
     def unread(self, source: str, why: str) -> None:
         self._unread.append(Unread(source=source, why=why))
@@ -194,9 +220,9 @@ class Gatherer:
             self._index = Services(self._services)
         return self._index
 
-    # -- sharing -----------------------------------------------------------------------------
+    # -- what depends on what else was read --------------------------------------------------
 
-    def _shape(self, spec: o.PodSpecPart, namespace: str) -> Shape:
+    def _shape(self, spec: PodSpecPart, namespace: str) -> Shape:
         made = shape(spec, namespace, self._namespaces)
         return self._shapes.setdefault(made, made)
 
@@ -204,106 +230,16 @@ class Gatherer:
         own = labels or {}
         return self._labels.setdefault(tuple(own.items()), own)
 
-    # -- cluster -----------------------------------------------------------------------------
-
-    def _namespace(self, _: str, item: o.NamespacePart) -> None:
+    def _namespace(self, item: o.NamespacePart) -> None:
         self._namespaces[item.metadata.name] = {
             "kubernetes.io/metadata.name": item.metadata.name,
             **(item.metadata.labels or {}),
         }
 
-    def _node(self, _: str, item: o.NodePart) -> None:
-        room = item.status.allocatable or {}
-        basic = ("cpu", "memory", "ephemeral-storage", "pods")
-        self._nodes[item.metadata.name] = Node(
-            name=item.metadata.name,
-            labels=item.metadata.labels or {},
-            taints=tuple(
-                Taint(key=t.key, value=t.value, effect=t.effect) for t in item.spec.taints or ()
-            ),
-            unschedulable=item.spec.unschedulable,
-            ready=any(
-                c.type == "Ready" and c.status == "True" for c in item.status.conditions or ()
-            ),
-            cpu=parse(room.get("cpu", 0), 1e-3),
-            memory=parse(room.get("memory", 0)),
-            disk=parse(room.get("ephemeral-storage", 0)),
-            pods=parse(room.get("pods", 110)),
-            extended=tuple(sorted((n, parse(a)) for n, a in room.items() if n not in basic)),
-            version=item.status.node_info.kubelet.removeprefix("v"),
-        )
-
-    def _csi_node(self, _: str, item: o.CsiNodePart) -> None:
-        self._limits[item.metadata.name] = tuple(
-            (d.name, d.allocatable.count)
-            for d in item.spec.drivers or ()
-            if d.allocatable is not None and d.allocatable.count is not None
-        )
-
-    def _csi_driver(self, _: str, item: o.CsiDriverPart) -> None:
-        if not item.spec.attach_required:
-            self._unattached.append(item.metadata.name)
-
-    def _class(self, _: str, item: o.StorageClassPart) -> None:
-        self._classes.append(
-            StorageClass(
-                name=item.metadata.name,
-                provisioner=item.provisioner,
-                waits=item.volume_binding_mode == "WaitForFirstConsumer",
-                topologies=tuple(
-                    NodeTerm(expressions=tuple(
-                        msgspec.structs.replace(e.fact(), operator="In")
-                        for e in t.expressions or ()
-                    ))
-                    for t in item.allowed_topologies or ()
-                ),
-            )
-        )  # fmt: skip
-
-    def _volume(self, _: str, item: o.PersistentVolumePart) -> None:
-        affinity = item.spec.node_affinity
-        required = affinity.required if affinity else None
-        self._volumes.append(
-            Volume(
-                name=item.metadata.name,
-                node_terms=node_terms((required.terms if required else None) or ()),
-                driver=item.spec.csi.driver if item.spec.csi else "",
-                local=item.spec.local is not None or item.spec.host_path is not None,
-            )
-        )
-
-    def _claim(self, _: str, item: o.ClaimPart) -> None:
-        self._claims.append(
-            Claim(
-                namespace=item.metadata.namespace,
-                name=item.metadata.name,
-                volume=item.spec.volume_name,
-                modes=item.spec.access_modes or (),
-                storage_class=item.spec.storage_class_name or "",
-            )
-        )
-
-    def _service(self, _: str, item: o.ServicePart) -> None:
-        spec = item.spec
-        self._services.append(
-            Service(
-                namespace=item.metadata.namespace,
-                name=item.metadata.name,
-                selector=tuple((spec.selector or {}).items()),
-                ports=tuple(p.port for p in spec.ports or ()),
-                ips=tuple(i for i in spec.cluster_ips or () if i and i != "None"),
-                type=spec.type,
-                external_name=spec.external_name,
-            )
-        )
-        self._index = None
-
-    # -- workloads ---------------------------------------------------------------------------
-
     def _controller(
         self,
         kind: str,
-        meta: o.MetaPart,
+        meta: MetaPart,
         spec: o.ControllerSpecPart,
         status: o.ControllerStatusPart,
         *,
@@ -335,8 +271,8 @@ class Gatherer:
             claim_templates=tuple(t.metadata.name for t in spec.claim_templates or ()),
             pinned=pod.spec.node_name,
             strategy=how.type or ("Canary" if how.canary else ""),
-            max_surge=_text(rolling.max_surge),
-            max_unavailable=_text(rolling.max_unavailable),
+            max_surge=reading.text(rolling.max_surge),
+            max_unavailable=reading.text(rolling.max_unavailable),
             partition=rolling.partition or 0,
             ordered=spec.pod_management_policy != "Parallel",
             min_ready=spec.min_ready_seconds,
@@ -355,7 +291,7 @@ class Gatherer:
         self._controllers[controller.key] = controller
         self._read.update(f"{meta.namespace}/{name}" for name in controller.configs)
 
-    def _pod(self, item: o.PodPart) -> None:
+    def _pod(self, item: PodPart) -> None:
         meta, spec, status = item.metadata, item.spec, item.status
         conditions = {c.type: c for c in status.conditions or ()}
         ready = conditions.get("Ready")
@@ -384,7 +320,7 @@ class Gatherer:
             )
         )
 
-    def _owner(self, item: o.PodPart) -> str:
+    def _owner(self, item: PodPart) -> str:
         """The key of the pod's workload; one that is no object here is made from the pod."""
         meta = item.metadata
         owner, labels = _controller_of(meta), meta.labels or {}
@@ -420,104 +356,6 @@ class Gatherer:
             self._counted[key] += 1
         return key
 
-    # -- rules over workloads ----------------------------------------------------------------
-
-    def _budget(self, _: str, item: o.BudgetPart) -> None:
-        status = item.status
-        failed = ""
-        for c in (status.conditions if status else None) or ():
-            if c.type == "DisruptionAllowed" and c.reason == "SyncFailed":
-                failed = c.message or c.reason
-        seen = status is not None and status.observed_generation is not None
-        self._budgets.append(
-            Budget(
-                namespace=item.metadata.namespace,
-                name=item.metadata.name,
-                selector=item.spec.selector.fact() if item.spec.selector else None,
-                min_available=_text(item.spec.min_available),
-                max_unavailable=_text(item.spec.max_unavailable),
-                always_allow=item.spec.unhealthy == "AlwaysAllow",
-                allowed=status.disruptions_allowed if status is not None and seen else None,
-                sync_failed=failed,
-            )
-        )
-
-    def _autoscaler(self, _: str, item: o.AutoscalerPart) -> None:
-        ns, to = item.metadata.namespace, item.spec.target
-        low = 1 if item.spec.min_replicas is None else item.spec.min_replicas
-        self._autoscalers.append(
-            Autoscaler(
-                namespace=ns,
-                name=item.metadata.name,
-                target=f"{ns}/{to.kind}/{to.name}",
-                minimum=low,
-                maximum=item.spec.max_replicas,
-            )
-        )
-
-    def _policy(self, _: str, item: o.PolicyPart) -> None:
-        spec = item.spec
-        self._policies.append(
-            Policy(
-                namespace=item.metadata.namespace,
-                name=item.metadata.name,
-                subject=spec.pod_selector.fact() if spec.pod_selector else NOTHING,
-                egress=_peers(p for rule in spec.egress or () for p in rule.to or ()),
-                ingress=_peers(p for rule in spec.ingress or () for p in rule.peers or ()),
-            )
-        )
-
-    def _quota(self, _: str, item: o.QuotaPart) -> None:
-        if item.spec.scopes or item.spec.scope_selector:
-            return  # counts only some pods; which, depends on more than is read here
-        hard, used = item.spec.hard or {}, item.status.used or {}
-
-        def left(names: tuple[str, ...], unit: float = 1.0) -> int | None:
-            found = [parse(hard[n], unit) - parse(used.get(n, 0), unit) for n in names if n in hard]
-            return min(found, default=None)
-
-        self._quotas.append(
-            Quota(
-                namespace=item.metadata.namespace,
-                name=item.metadata.name,
-                pods=left(("pods", "count/pods")),
-                cpu=left(("cpu", "requests.cpu"), 1e-3),
-                memory=left(("memory", "requests.memory")),
-            )
-        )
-
-    def _hooks_of(self, _: str, item: o.HooksPart) -> None:
-        for hook in item.webhooks or ():
-            service = hook.client_config.service
-            rules = [
-                set(r.resources or ())
-                for r in hook.rules or ()
-                if {"CREATE", "*"} & set(r.operations or ())
-            ]
-            wide = any(r & set(_EVERY) for r in rules)
-            self._hooks.append(
-                Hook(
-                    name=f"{item.metadata.name}/{hook.name}",
-                    service=f"{service.namespace}/{service.name}" if service else "",
-                    fails_closed=hook.failure_policy == "Fail",
-                    pods=wide or any("pods" in r for r in rules),
-                    evictions=wide or any("pods/eviction" in r for r in rules),
-                )
-            )
-
-    def _flux_unit(self, kind: str, item: o.FluxPart) -> None:
-        ns = item.metadata.namespace
-        self._flux.append(
-            FluxUnit(
-                kind=kind,
-                namespace=ns,
-                name=item.metadata.name,
-                depends_on=tuple(
-                    f"{d.namespace or ns}/{d.name}" for d in item.spec.depends_on or ()
-                ),
-            )
-        )
-
     def _config(self, item: o.ConfigMapPart) -> None:
         ns = item.metadata.namespace
         if not item.data or f"{ns}/{item.metadata.name}" not in self._read:
@@ -531,22 +369,11 @@ class Gatherer:
             self._configs.append(ConfigText(namespace=ns, name=item.metadata.name, mentions=found))
 
 
-_METHODS = {
-    "Namespace": "_namespace", "Node": "_node", "CSINode": "_csi_node",
-    "CSIDriver": "_csi_driver", "StorageClass": "_class", "PersistentVolume": "_volume",
-    "PersistentVolumeClaim": "_claim", "Service": "_service", "PodDisruptionBudget": "_budget",
-    "HorizontalPodAutoscaler": "_autoscaler", "NetworkPolicy": "_policy",
-    "ResourceQuota": "_quota", "ValidatingWebhookConfiguration": "_hooks_of",
-    "MutatingWebhookConfiguration": "_hooks_of", "Kustomization": "_flux_unit",
-    "HelmRelease": "_flux_unit",
-}  # fmt: skip
-
-
-def _controller_of(meta: o.MetaPart) -> o.OwnerPart | None:
+def _controller_of(meta: MetaPart) -> OwnerPart | None:
     return next((w for w in meta.owners or () if w.controller), None)
 
 
-def _annotations(*metas: o.MetaPart) -> dict[str, str]:
+def _annotations(*metas: MetaPart) -> dict[str, str]:
     return {
         k: v
         for meta in metas
@@ -555,7 +382,7 @@ def _annotations(*metas: o.MetaPart) -> dict[str, str]:
     }
 
 
-def _claims(spec: o.PodSpecPart, pod: str) -> tuple[str, ...]:
+def _claims(spec: PodSpecPart, pod: str) -> tuple[str, ...]:
     """Names of the claims; a generic ephemeral volume's is the pod's name and the volume's."""
     return tuple(
         v.claim.claim_name if v.claim else f"{pod}-{v.name}"
@@ -564,19 +391,7 @@ def _claims(spec: o.PodSpecPart, pod: str) -> tuple[str, ...]:
     )
 
 
-def _peers(parts: Iterable[o.PeerPart]) -> tuple[Peer, ...]:
-    """Peers that are pods; an empty pod selector in the own namespace says nothing."""
-    return tuple(
-        Peer(
-            pods=p.pod_selector.fact(),
-            namespaces=p.namespace_selector.fact() if p.namespace_selector else None,
-        )
-        for p in parts
-        if p.pod_selector is not None and not p.pod_selector.fact().empty
-    )
-
-
-def _waiting(status: o.PodStatusPart) -> str:
+def _waiting(status: PodStatusPart) -> str:
     for c in (*(status.inits or ()), *(status.containers or ())):
         if c.state and c.state.waiting and c.state.waiting.reason not in (
             "", "ContainerCreating", "PodInitializing",
@@ -585,11 +400,7 @@ def _waiting(status: o.PodStatusPart) -> str:
     return ""
 
 
-def _between(start: datetime | None, ready: o.ConditionPart | None) -> float | None:
+def _between(start: datetime | None, ready: ConditionPart | None) -> float | None:
     if start is None or ready is None or ready.status != "True" or ready.changed is None:
         return None
     return max(0.0, (ready.changed - start).total_seconds())
-
-
-def _text(value: int | str | None) -> str:
-    return "" if value is None else str(value)

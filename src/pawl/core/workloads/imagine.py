@@ -10,9 +10,9 @@ import itertools
 
 import msgspec
 
+from pawl.core.workloads.admission import DAEMON_TOLERATIONS, admits
 from pawl.core.workloads.facts import HOSTNAME, ZONE, Claim, Controller, Node, Pod, Workloads
 from pawl.core.workloads.methods import HASH, ROLLOUT_HASH
-from pawl.core.workloads.placement import DAEMON_TOLERATIONS, admits
 
 NODES = 3
 

@@ -18,13 +18,14 @@ from pawl.core.findings import Severity
 from pawl.core.pace import Pace
 from pawl.core.workloads import budgets as budget_rules
 from pawl.core.workloads import graph as graph_rules
+from pawl.core.workloads.admission import DAEMON_TOLERATIONS, admits
 from pawl.core.workloads.classify import Tier, class_of, operator_of, tier_of
 from pawl.core.workloads.facts import Controller, Pod, Shape, Workloads
 from pawl.core.workloads.methods import Decision, decide, missing_in_restart
 from pawl.core.workloads.moves import Move, MovePlan, Wave, WorkloadPlan
 from pawl.core.workloads.obstacles import Obstacle, order
 from pawl.core.workloads.order import arrange
-from pawl.core.workloads.placement import DAEMON_TOLERATIONS, Refusal, Simulation, admits
+from pawl.core.workloads.placement import Refusal, Simulation
 from pawl.core.workloads.scenario import Scenario
 from pawl.core.workloads.schedule import WATCH, Bound, Job, lower_bound, schedule
 from pawl.core.workloads.surroundings import Surroundings

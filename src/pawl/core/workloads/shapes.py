@@ -15,13 +15,8 @@ from pawl.core.workloads.facts import (
     Text,
     Toleration,
 )
-from pawl.core.workloads.objects import (
-    NodeTermPart,
-    PodSpecPart,
-    PodTermPart,
-    ResourcesPart,
-    SpreadPart,
-)
+from pawl.core.workloads.object_parts import NodeTermPart
+from pawl.core.workloads.pod_objects import PodSpecPart, PodTermPart, ResourcesPart, SpreadPart
 from pawl.core.workloads.quantity import Quantity, parse
 
 MILLI = 1e-3
