@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 import yaml
+
 from support_pki import Authority
 
 Answer = tuple[int, object]

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from support_pki import Authority
 from support_sshd import SSHD, free_port, sshd
 
 from pawl.adapters.balancer import HaproxyBalancer
@@ -26,6 +25,7 @@ from pawl.core.config import (
     TimeoutConfig,
 )
 from pawl.core.errors import Fenced, StepFailed, Unreachable
+from support_pki import Authority
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/sbin:/bin") or ""
 pytestmark = [

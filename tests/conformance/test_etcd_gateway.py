@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from support_binaries import binaries
-from support_pki import Authority
 
 from pawl.adapters.etcd import EtcdReader, Gateway, GatewayEtcd
 from pawl.adapters.etcd.gateway import Values
@@ -23,6 +22,7 @@ from pawl.core.errors import StepFailed, Temporary, Unreachable
 from pawl.core.model import EtcdMember
 from pawl.core.scan.encoded import Suspect
 from pawl.core.scan.facts import Counted, Encoded, Missed
+from support_pki import Authority
 
 pytestmark = pytest.mark.anyio
 HOSTS = tuple(

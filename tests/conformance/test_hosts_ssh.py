@@ -197,6 +197,15 @@ async def test_an_unknown_host_key_is_refused(server: SshConfig, tmp_path: Path)
         await connections.aclose()
 
 
+async def test_a_key_that_went_bad_is_no_traceback(server: SshConfig, tmp_path: Path) -> None:
+    """It was good when pawl.yaml was read, and somebody has written over it since."""
+    keygen(tmp_path / "locked")
+    (tmp_path / "locked").write_text("not a key any more\n")
+    locked = msgspec.structs.replace(server, key=str(tmp_path / "locked"))
+    with pytest.raises(Unreachable, match="cannot be used for SSH"):
+        await Connections(locked, Inventory([H1])).run("h1", ["true"], timeout=5.0)
+
+
 async def test_a_host_that_nobody_knows(connections: Connections) -> None:
     with pytest.raises(Unreachable, match=r"neither in pawl\.yaml"):
         await connections.run("h9", ["true"], timeout=5)

@@ -17,7 +17,6 @@ import msgspec
 import pytest
 import yaml
 from support_binaries import binaries
-from support_pki import Authority
 
 from pawl.adapters.kube import ApiKube, ApiLease, KubeClient, KubeReader
 from pawl.adapters.kube.apiserver import read_api_server
@@ -28,6 +27,7 @@ from pawl.core.errors import ConfigError, Fenced, Refused, Unreachable
 from pawl.core.model import Taint
 from pawl.ports.kube import Pod
 from pawl.ports.watch import Blind, Change, Gone, Put
+from support_pki import Authority
 
 pytestmark = pytest.mark.anyio
 

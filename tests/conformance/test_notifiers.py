@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support_pki import Authority
 from support_receivers import Mailbox, Posts, https, smtp
 
 from pawl.adapters.notify import EmailNotifier, SlackNotifier, WebhookNotifier, notifiers
@@ -17,6 +16,7 @@ from pawl.core.findings import Severity
 from pawl.core.watch.letters import Letter
 from pawl.core.watch.sighting import Sighting
 from pawl.ports.notifier import Undeliverable
+from support_pki import Authority
 
 pytestmark = pytest.mark.anyio
 TOKEN = "T0P-s3cret"

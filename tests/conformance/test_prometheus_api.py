@@ -16,13 +16,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from support_pki import Authority
 
 from pawl.adapters.prometheus import PrometheusMetrics
 from pawl.adapters.prometheus.http import Http
 from pawl.adapters.prometheus.rulefiles import load_rules, seconds
 from pawl.core.errors import ConfigError, Unreachable
 from pawl.ports.metrics import MetricsRefused
+from support_pki import Authority
 
 VECTOR = {
     "status": "success",

@@ -24,8 +24,9 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
 
 from support_binaries import binaries
-from support_pki import Authority
 from support_sshd import free_port, sshd
+
+from support_pki import Authority
 
 KUBERNETES, ETCD = "1.36.0", "3.5.33"
 SERVERS = {"cp-1": "127.0.0.1", "cp-2": "127.0.0.2"}

@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 import yaml
 
 from pawl.adapters.config import load_config
 from pawl.core.errors import ConfigError
 from pawl.core.pace import Pace
+from support_pki import Authority, credentials
 
 
 @pytest.fixture
 def good(tmp_path: Path) -> dict[str, Any]:
-    for name in ("key", "ca.crt", "etcd.crt", "etcd.key", "kubeconfig", "known_hosts"):
-        (tmp_path / name).touch(mode=0o600)
+    credentials(tmp_path)
     return {
         "cluster": "shop",
         "hosts": [
@@ -121,6 +122,44 @@ def test_mistakes_in_the_pace(good: dict[str, Any], tmp_path: Path) -> None:
 def test_a_pace_of_your_own(good: dict[str, Any], tmp_path: Path) -> None:
     good["policy"] = {"pace": {"settle": 0, "starts_least": 4}}
     assert load(good, tmp_path).policy.pace == Pace(settle=0.0, starts_least=4)
+
+
+def test_files_that_cannot_be_used_are_told_with_the_other_mistakes(
+    good: dict[str, Any], tmp_path: Path
+) -> None:
+    """Each would be a failure of the first reading, or a traceback."""
+    locked = asyncssh.generate_private_key("ssh-ed25519")
+    (tmp_path / "key").unlink()
+    locked.write_private_key(tmp_path / "key", "pkcs8-pem", passphrase="secret")
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "known_hosts").write_text("@nonsense line of no sense\n")
+    (tmp_path / "ca.crt").write_text("no certificate\n")
+    (tmp_path / "other").mkdir()
+    _, other = Authority(tmp_path / "other").issue("other")
+    good["etcd"]["key"] = str(other)
+    good["ssh"]["port"] = 0
+    found = "\n".join(problems(good, tmp_path))
+    assert "ssh.key" in found
+    assert "is locked by a passphrase" in found
+    assert "ssh.known_hosts: " in found
+    assert "etcd.ca: " in found
+    assert "ca.crt holds no certificate" in found
+    assert "other.key is not the key of the certificate" in found
+    assert "ssh.port" in found
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("key", "is no private key of SSH"), ("etcd.crt", "is no certificate with its key")],
+)
+def test_a_file_of_another_kind_is_named(
+    good: dict[str, Any], tmp_path: Path, name: str, sentence: str
+) -> None:
+    (tmp_path / name).write_text("x\n")
+    (found,) = problems(good, tmp_path)
+    assert sentence in found
+    (tmp_path / name).write_bytes(b"")
+    assert sentence in problems(good, tmp_path)[0]
 
 
 def test_no_host_with_a_role(good: dict[str, Any], tmp_path: Path) -> None:

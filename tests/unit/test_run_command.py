@@ -18,15 +18,16 @@ from pawl.interfaces.cli.live import LiveView, PlainLines, screen_for
 from pawl.interfaces.cli.main import main
 from pawl.interfaces.cli.run import _say_end, choose
 from pawl.testing.clusters import cluster, config
+from support_pki import credentials
 
 CONFIG = """\
 cluster: test
 hosts:
 - {name: etcd-1, address: 198.18.0.21, roles: [etcd]}
 - {name: cp-1, address: 198.18.0.51, roles: [control-plane]}
-ssh: {key: key, known_hosts: known}
-etcd: {ca: ca, cert: cert, key: key}
-api: {endpoint: "https://198.18.0.51:6443", kubeconfig: key}
+ssh: {key: key, known_hosts: known_hosts}
+etcd: {ca: ca.crt, cert: etcd.crt, key: etcd.key}
+api: {endpoint: "https://198.18.0.51:6443", kubeconfig: kubeconfig}
 """
 
 
@@ -34,8 +35,7 @@ class Desk:
     """A pawl.yaml with a journal beside it, and the command as a shell would start it."""
 
     def __init__(self, at: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for name in ("key", "known", "ca", "cert"):
-            (at / name).touch(mode=0o600)
+        credentials(at)
         (at / "pawl.yaml").write_text(CONFIG)
         self.at, self._capsys = at, capsys
         state = cluster()

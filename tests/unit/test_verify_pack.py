@@ -16,6 +16,7 @@ from pawl.adapters.packs.load import load_pack
 from pawl.core.errors import ConfigError, PawlError
 from pawl.core.verify.pack import Check, Ended, Outcome, Pack, judged, worst
 from pawl.engine.packing import Packer
+from support_pki import credentials
 
 
 @pytest.mark.parametrize(
@@ -175,14 +176,13 @@ def test_the_command_makes_the_checks_of_a_phase(
 ) -> None:
     from pawl.interfaces.cli.verify import pack
 
-    for name in ("key", "ca", "crt", "kubeconfig", "known_hosts"):
-        (tmp_path / name).touch(mode=0o600)
+    credentials(tmp_path)
     config = tmp_path / "pawl.yaml"
     config.write_text(
         "cluster: shop\n"
         "hosts: [{name: cp-1, address: 198.18.0.1, roles: [control-plane, etcd]}]\n"
         "ssh: {key: key, known_hosts: known_hosts}\n"
-        "etcd: {ca: ca, cert: crt, key: key}\n"
+        "etcd: {ca: ca.crt, cert: etcd.crt, key: etcd.key}\n"
         "api: {endpoint: 'https://198.18.0.1:6443', kubeconfig: kubeconfig}\n"
     )
     script(tmp_path, 'echo "it was $1"; exit "$1"')

@@ -82,7 +82,7 @@ def draft(kubeconfig: Path, hosts: Sequence[HostConfig], cluster: str, endpoint:
     return (
         "# Drafted by `pawl init`; `pawl config check` says what is still to be mended.\n"
         f"{head}"
-        "ssh:\n"
+        "ssh:  # TODO: a key of pawl's own, without a passphrase: nobody is there to type it\n"
         "  user: root\n"
         "  key: ~/.ssh/id_ed25519\n"
         "  known_hosts: ~/.ssh/known_hosts\n"

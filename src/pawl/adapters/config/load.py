@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from pawl.adapters.config import semantics, structure
+from pawl.adapters.config import credentials, semantics, structure
 from pawl.core.config import Config, GateConfig, WatchConfig
 from pawl.core.errors import ConfigError
 from pawl.core.verify.catalog import CATALOG
@@ -48,6 +48,7 @@ def parse_config(data: Any, path: Path) -> Config:
     problems = structure.problems_of(data, Config)
     if isinstance(data, dict):
         problems += semantics.problems_of(data, base)
+        problems += credentials.problems_of(data, base)
     if problems:
         raise ConfigError(str(path), problems)
     try:

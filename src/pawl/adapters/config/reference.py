@@ -41,6 +41,9 @@ load_balancer: {host: lb}
 backup: {directory: backups}
 ```
 
+Keys, certificates and known hosts are opened as they will be used: a key with a passphrase, or one
+that belongs to another certificate, is a mistake too.
+
 A mistake is told with its place, what is wrong, and how to mend it:
 
 ```

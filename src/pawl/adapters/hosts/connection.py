@@ -135,8 +135,14 @@ class Connections:
             if kept is not None and not kept.is_closed():
                 return kept
             host = await self._inventory.find(name)
-            connection = await asyncssh.connect(
-                host.address,
+            connection = await self._connect(host.address)
+            self._open[name] = connection
+            return connection
+
+    async def _connect(self, address: str) -> asyncssh.SSHClientConnection:
+        try:
+            return await asyncssh.connect(
+                address,
                 self._ssh.port,
                 username=self._ssh.user,
                 client_keys=[self._ssh.key],
@@ -150,8 +156,10 @@ class Connections:
                 keepalive_interval=KEEPALIVE_SECONDS,
                 keepalive_count_max=2,
             )
-            self._open[name] = connection
-            return connection
+        except ValueError as error:  # a file that was good when pawl.yaml was read
+            raise Unreachable(
+                f"{self._ssh.key} or {self._ssh.known_hosts} cannot be used for SSH: {error}"
+            ) from error
 
     def _drop(self, name: str) -> None:
         if connection := self._open.pop(name, None):

@@ -6,10 +6,22 @@ import datetime
 import ipaddress
 from pathlib import Path
 
+import asyncssh
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+
+def credentials(directory: Path) -> None:
+    """The files that a pawl.yaml names, good ones: `key` and `known_hosts` of SSH, `ca.crt`,
+    `etcd.crt` and `etcd.key`, and an empty `kubeconfig`."""
+    for name in ("kubeconfig", "known_hosts"):
+        (directory / name).touch(mode=0o600)
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(directory / "key")
+    (directory / "key").chmod(0o600)
+    Authority(directory).issue("etcd")
+
 
 LOOPBACK = range(1, 9)
 
