@@ -322,3 +322,26 @@ def test_approvals_that_the_policy_does_not_ask_for_are_left_out() -> None:
     state = cluster()
     the_plan = plan(state, WHOLE, config(state, policy=PolicyConfig(approvals=("plan",))))
     assert not [s for s in the_plan.steps if s.approval]
+
+
+def test_in_a_chain_each_point_of_no_return_asks_for_an_approval_of_its_own() -> None:
+    """Who approved the first finish has not said anything about the second."""
+    the_plan = made(
+        cluster(), Target(kubernetes="1.38.0", etcd="3.7.1"), releases={"1.37": "1.37.0"}
+    )
+    gates = [s for s in the_plan.steps if s.approval]
+    assert [s.approval for s in gates] == [
+        "etcd-last-member-3.6.14",
+        "etcd-last-member-3.7.1",
+        "control-plane-finish-1.37.0",
+        "control-plane-finish-1.38.0",
+    ]
+    assert [s.approval for s in gates] == [s.action.approval for s in gates]  # type: ignore[union-attr]
+
+
+def test_the_exit_of_a_downgrade_closes_with_its_last_member() -> None:
+    state = cluster(etcd="3.6.14")
+    the_plan = made(state, Target(etcd="3.5.33", only=("etcd",)))
+    exits = [s.exit.name for s in the_plan.steps if "swap" in s.id or "converge" in s.id]
+    assert exits == ["downgrade-cancel", "downgrade-cancel", "upgrade", "upgrade"]
+    assert "--etcd 3.6" in the_plan.steps[-1].exit.how

@@ -14,12 +14,13 @@ nodes follow only where the skew policy demands it before the next minor, and at
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from pawl.core import accept, checks, skew
-from pawl.core.actions import Landed, Preflight
+from pawl.core.actions import Landed, PointOfNoReturn, Preflight
 from pawl.core.beforehand import Beforehand
 from pawl.core.changelog.item import URGENT
 from pawl.core.config import Config
@@ -91,7 +92,7 @@ def plan(
         left_out=beforehand.left_out if beforehand else (),
         loosens=beforehand.moves.loosens if beforehand and beforehand.moves else (),
         pace=config.policy.pace,
-        steps=_with_preflight(draft.steps),
+        steps=_each_its_own_approval(_with_preflight(draft.steps)),
     ).sealed()
 
 
@@ -133,6 +134,23 @@ def _with_preflight(steps: list[Step]) -> tuple[Step, ...]:
         first,
         *(s if s.after else msgspec.structs.replace(s, after=(first.id,)) for s in steps),
     )
+
+
+def _each_its_own_approval(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """In a chain of several hops, one approval must not pass the points of no return of all: their
+    names get the release of the hop, as in "etcd-last-member-3.7.1"."""
+    times = Counter(s.approval for s in steps if s.approval)
+
+    def own(step: Step) -> Step:
+        if times[step.approval] < 2 or not step.approval:
+            return step
+        name = f"{step.approval}-{step.id.split('/')[1]}"
+        action = step.action
+        if isinstance(action, PointOfNoReturn):
+            action = msgspec.structs.replace(action, approval=name)
+        return msgspec.structs.replace(step, action=action, approval=name)
+
+    return tuple(own(s) for s in steps)
 
 
 def _kubernetes(draft: Draft, target: Version) -> None:

@@ -12,7 +12,7 @@ Order inside one hop, and why:
 
 from __future__ import annotations
 
-from pawl.core import etcd_rules, skew
+from pawl.core import etcd_rules, predict, skew
 from pawl.core.actions import (
     AnyAction,
     BackupEtcd,
@@ -312,8 +312,21 @@ def _swap_down(draft: Draft, todo: list[EtcdMember], target: Version) -> None:
             else "The last member that runs the newer binary.",
             risk="Redundancy is one member less until it has caught up.",
             disruption="clients of this endpoint reconnect",
+            exit=_forward_again(target, len(draft.state.members))
+            if index == len(todo) - 1
+            else None,
         )
     _converge(draft, target, down=True, keep=bool(todo))
+
+
+def _forward_again(target: Version, members: int) -> Exit:
+    """Once no member runs the newer binary there is no downgrade left to cancel."""
+    newer = Minor(target.major, target.minor + 1)
+    return Exit(
+        name="upgrade",
+        how=f"Forward again, as any upgrade: pawl plan --only etcd --etcd {newer}.",
+        seconds=members * predict.SECONDS["swap-etcd-member"],
+    )
 
 
 def _downgrade(draft: Draft, target: Version, highest: Version) -> None:
