@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+import yaml
+from cyclopts import App
 
-from pawl.interfaces.cli.main import main
+from pawl.interfaces.cli.main import app, main
 
 OLD = "apiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: c}\n"
 HOSTS = "cp-1,198.18.0.1,control-plane+etcd\nw-1,198.18.0.2,worker\n"
@@ -78,3 +83,48 @@ def test_a_bug_in_pawl_is_no_finding_either(
     said = capsys.readouterr().err
     assert "ZeroDivisionError: so it is" in said
     assert "bug in pawl" in said
+
+
+TABLES = (
+    ["artifact", "list"],
+    ["knowledge", "releases"],
+    ["lab", "list"],
+    ["versions", "--current", "1.36.0"],
+    ["workloads", "--from", "-"],
+)
+
+
+@pytest.mark.parametrize("argv", TABLES)
+def test_what_prints_a_table_prints_yaml_and_json_of_the_same(argv: list[str]) -> None:
+    given = OLD.replace("beta1", "")
+    (code, js, _), (same, ya, _) = (
+        pawl(*argv, "-o", kind, given=given) for kind in ("json", "yaml")
+    )
+    assert code == same
+    assert yaml.safe_load(ya) == json.loads(js)
+
+
+def test_every_command_with_a_table_takes_yaml() -> None:
+    """A table is for people; who asks for one as data should not have to know which kind it has."""
+    seen = set()
+    for name, choices in _outputs(app):
+        seen.add(name)
+        if "table" in choices and name not in LIVE:
+            assert {"json", "yaml"} <= set(choices), f"pawl {name} -o takes {choices}"
+    assert {"status", "runs", "workloads", "inventory", "probe status", "lab list"} <= seen
+
+
+LIVE = {"run", "resume", "rollback"}
+"""Their table is a live view; `json` is the events, one a line."""
+
+
+def _outputs(command: App, path: str = "") -> Iterator[tuple[str, tuple[object, ...]]]:
+    for word in command:
+        if word.startswith("-"):
+            continue
+        below, name = command[word], f"{path} {word}".strip()
+        if below.default_command is not None:
+            hints = get_type_hints(below.default_command)
+            if "output" in hints:
+                yield name, get_args(hints["output"])
+        yield from _outputs(below, name)

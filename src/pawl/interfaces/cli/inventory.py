@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pawl.core.inventory.report import Inventory
     from pawl.core.knowledge.store import Knowledge
 
-Output = Literal["table", "json", "csv", "markdown", "html"]
+Output = Literal["table", "json", "yaml", "csv", "markdown", "html"]
 OWNERS, WAIVERS = "owners.yaml", ".pawl-waivers.yaml"
 
 
@@ -55,7 +55,7 @@ def inventory(
         ),
     ] = (),
     output: Annotated[
-        Output, Parameter(name=["--output", "-o"], help="table, json, csv, markdown or html.")
+        Output, Parameter(name=["--output", "-o"], help="table, json, yaml, csv, markdown or html.")
     ] = "table",
 ) -> int:
     """List what depends on the Kubernetes API, with owner, chart, library and verdict for each hop.
@@ -131,6 +131,10 @@ def shown(found: Inventory, output: Output) -> str:
     match output:
         case "json":
             return msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n"
+        case "yaml":
+            import yaml
+
+            return yaml.safe_dump(msgspec.to_builtins(found), sort_keys=False)
         case "csv":
             return render.as_csv(found)
         case "markdown":
@@ -171,11 +175,11 @@ def programs(paths: tuple[Path, ...], output: Output) -> int:
     from pawl.interfaces.cli.tabular import emit, lines
 
     found: list[Binary] = [b for path in paths for b in binaries(path)]
-    if output == "json":
-        emit(found, (), "json")
+    if output in ("json", "yaml"):
+        emit(found, (), output)
         return 0
     if output != "table":
-        raise ConfigError("pawl inventory --binary", ["writes -o table or -o json"])
+        raise ConfigError("pawl inventory --binary", ["writes -o table, json or yaml"])
     heads = ("path", "main", "version", "go", "client_go", "kubernetes", "controller_runtime")
     lines(
         [

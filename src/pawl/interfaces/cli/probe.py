@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import yaml
 from cyclopts import App, Parameter
 
 from pawl.core import evidence
@@ -26,7 +28,9 @@ app = App(
 )
 
 ConfigPath = Annotated[Path | None, Parameter(name=["--config", "-c"], help="pawl.yaml to use.")]
-Output = Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"], help="Format.")]
+Output = Annotated[
+    Literal["table", "json", "yaml"], Parameter(name=["--output", "-o"], help="Format.")
+]
 
 
 def _out_dir(config: Path | None) -> tuple[Path, Path]:
@@ -71,7 +75,10 @@ def status(*, config: ConfigPath = None, output: Output = "table") -> int:
     _, out_dir = _out_dir(config)
     handle = process.running(out_dir)
     if handle is None:
-        print('{"running":false}' if output == "json" else "No prober runs.")
+        if output == "table":
+            print("No prober runs.")
+        else:
+            _show({"running": False}, output)
         return 1
     records, unreadable = evidence.parse(handle.path.read_bytes().splitlines())
     requests = [r for r in records if isinstance(r, evidence.Request)]
@@ -91,9 +98,15 @@ def status(*, config: ConfigPath = None, output: Output = "table") -> int:
         "cpu_seconds": ticks[-1].cpu if ticks else None,
         "unreadable_lines": unreadable,
     }
+    _show(facts, output)
+    return 0
+
+
+def _show(facts: dict[str, object], output: str) -> None:
     if output == "json":
         print(msgspec.json.encode(facts).decode())
+    elif output == "yaml":
+        yaml.safe_dump(facts, sys.stdout, sort_keys=False)
     else:
         for name, value in facts.items():
             print(f"{name.replace('_', ' '):24} {'not measured' if value is None else value}")
-    return 0

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from pawl.core.versions_policy import Versions
 
-Output = Literal["text", "json", "ics"]
+Output = Literal["text", "json", "yaml", "ics"]
 
 
 def versions(
@@ -35,7 +35,7 @@ def versions(
         Parameter(help="Your own rows (a vendor's dates); repeatable.", negative=()),
     ] = (),
     output: Annotated[
-        Output, Parameter(name=["--output", "-o"], help="text, json or ics.")
+        Output, Parameter(name=["--output", "-o"], help="text, json, yaml or ics.")
     ] = "text",
 ) -> int:
     """End of life, what each policy would choose, and a calendar of the next year.
@@ -88,6 +88,10 @@ def versions(
     match output:
         case "json":
             out = msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n"
+        case "yaml":
+            import yaml
+
+            out = yaml.safe_dump(msgspec.to_builtins(answer), sort_keys=False)
         case "ics":
             out = ics(answer)
         case _:
