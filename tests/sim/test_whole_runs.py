@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from harness import UP, drive, planned, versions, virtual
 from msgspec.structs import replace
 
 from pawl.core.plan import Target
+from pawl.interfaces.cli.live import JsonLines, PlainLines
 from pawl.testing.cluster import SimCluster
 
 NEW = {
@@ -32,6 +35,25 @@ async def test_everything_in_place() -> None:
     assert cluster.world.etcd.leader_changes == 1
     assert not [n for n in state.nodes if n.unschedulable or n.taints]
     assert {b.admin for b in state.balancer} == {"ready"}
+
+
+@pytest.mark.parametrize("screen", ["lines", "json"])
+def test_a_run_that_nobody_listens_to_any_more_goes_on(screen: str) -> None:
+    """`pawl run | head`: the pipe is closed in the middle of a step."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as out:
+
+        @virtual
+        async def go() -> None:
+            cluster = SimCluster()
+            plan = planned(cluster)
+            lines = PlainLines(plan, set(), out) if screen == "lines" else JsonLines(out)
+            ended = await drive(cluster, plan, narrator=lines)
+            assert (ended.outcome, cluster.world.violations) == ("done", []), ended.why
+
+        go()
+        out.write("and nothing fails for it at the end\n")
 
 
 @pytest.mark.parametrize("part", ["etcd", "control-plane", "nodes", "all"])

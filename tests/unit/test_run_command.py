@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 from pathlib import Path
 
+import anyio
 import pytest
 import yaml
 from msgspec.structs import replace
@@ -14,9 +17,10 @@ from pawl.core.errors import Refused
 from pawl.core.events import Aborted, Paused, RunEnded, RunStarted
 from pawl.core.plan import Plan, Step, Target, encode
 from pawl.core.planner import plan as planned
+from pawl.engine.runner import Stop
 from pawl.interfaces.cli.live import LiveView, PlainLines, screen_for
 from pawl.interfaces.cli.main import main
-from pawl.interfaces.cli.run import _say_end, choose
+from pawl.interfaces.cli.run import _on_signals, _say_end, choose
 from pawl.testing.clusters import cluster, config
 from support_pki import credentials
 
@@ -205,3 +209,30 @@ def test_a_terminal_that_cannot_redraw_gets_lines(
 def test_what_is_unfinished_is_gone_on_with(desk: Desk) -> None:
     desk.had("run-1", "failed")
     assert choose(desk.journal, "")[1] == "run-1"
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_session_that_drops_stops_the_run_at_a_safe_point_but_not_under_nohup(
+    nohup: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop = Stop()
+
+    async def go() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_on_signals, stop, group.cancel_scope)
+            await anyio.wait_all_tasks_blocked()
+            os.kill(os.getpid(), signal.SIGHUP)
+            if nohup:
+                os.kill(os.getpid(), signal.SIGTERM)
+            with anyio.fail_after(30):
+                while not stop.asked():
+                    await anyio.sleep(0)
+            group.cancel_scope.cancel()
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else lambda *_: None)
+    try:
+        anyio.run(go)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert stop.asked().startswith("SIGTERM" if nohup else "SIGHUP")
+    assert "stopping at the next safe point" in capsys.readouterr().err

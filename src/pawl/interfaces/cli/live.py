@@ -5,6 +5,8 @@ All three are fed the journal's own events, so what a person saw is what the rep
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -85,11 +87,37 @@ class Remaining:
         return max((end for _, end in schedule(self._steps, self.done, spent).values()), default=0)
 
 
-class JsonLines(Narrator):
-    """Each event as one line of JSON, flushed at once."""
+class Voice:
+    """Says lines, flushed at once, for as long as anybody listens: a pager that was closed or a
+    terminal that is gone ends no run. The journal holds all that was said."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
+        self._heard = True
+
+    def say(self, line: str) -> None:
+        if not self._heard:
+            return
+        try:
+            print(line, file=self._out, flush=True)
+        except OSError:
+            self._heard = False
+            silence(self._out)
+
+
+def silence(out: TextIO) -> None:
+    """Whatever is still written there goes nowhere, so that nothing fails for it at exit either."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, out.fileno())
+        os.close(nowhere)
+
+
+class JsonLines(Narrator):
+    """Each event as one line of JSON."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._voice = Voice(out)
 
     def open(self) -> None:
         return
@@ -98,14 +126,14 @@ class JsonLines(Narrator):
         return
 
     def event(self, event: AnyEvent) -> None:
-        print(msgspec.json.encode(event).decode(), file=self._out, flush=True)
+        self._voice.say(msgspec.json.encode(event).decode())
 
 
 class PlainLines(Narrator):
     """One line per step, and per new reason of a wait; for logs and pipes."""
 
     def __init__(self, plan: Plan, done: set[str], out: TextIO) -> None:
-        self._out = out
+        self._voice = Voice(out)
         self._began = time.time()
         self._total = len(plan.steps)
         self._remaining = Remaining(plan, done)
@@ -122,7 +150,7 @@ class PlainLines(Narrator):
         self._remaining.event(event)
         if text := self._line(event):
             elapsed = duration(event.at - self._began)
-            print(f"{elapsed:>7}  {text}", file=self._out, flush=True)
+            self._voice.say(f"{elapsed:>7}  {text}")
 
     def _line(self, event: AnyEvent) -> str:
         match event:
@@ -185,7 +213,10 @@ class LiveView(Narrator):
         self._live.start()
 
     def close(self) -> None:
-        self._live.stop()
+        try:
+            self._live.stop()
+        except OSError:
+            silence(sys.stdout)
 
     def passing(self, step: str, why: str) -> None:
         self._why[step] = why

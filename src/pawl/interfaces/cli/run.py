@@ -28,7 +28,7 @@ from pawl.engine.record import APPROVALS, view_of
 from pawl.engine.runner import Runner, Stop, innermost
 from pawl.interfaces import wiring
 from pawl.interfaces.cli import packs
-from pawl.interfaces.cli.live import LiveView, duration, screen_for
+from pawl.interfaces.cli.live import LiveView, Voice, duration, screen_for
 from pawl.interfaces.cli.rollback import nodes_back, rollback
 from pawl.interfaces.cli.tabular import emit, lines
 from pawl.interfaces.wiring import Session
@@ -295,30 +295,36 @@ async def drive(
 
 
 async def _on_signals(stop: Stop, scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    """A terminal that is gone (SIGHUP) asks for the same, but not under nohup."""
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heard.append(signal.SIGHUP)
+    with anyio.open_signal_receiver(*heard) as signals:
         async for number in signals:
             if stop.asked():
                 scope.cancel()
                 return
             stop.ask(f"{signal.Signals(number).name} was received.")
-            print(
-                "stopping at the next safe point; once more stops at once (also safe)",
-                file=sys.stderr,
-            )
+            _aside("stopping at the next safe point; once more stops at once (also safe)")
 
 
 def _say_end(ended: RunEnded | None, run_id: str, *, live: bool) -> int:
     """`live`: the screen is gone, so the run's end is said; lines and events have told it."""
     if ended is None:
-        print(f"stopped at once; go on with: pawl run {run_id}", file=sys.stderr)
+        _aside(f"stopped at once; go on with: pawl run {run_id}")
         return 130
     if live:
-        print(f"{ended.outcome}: {ended.why}")
+        Voice(sys.stdout).say(f"{ended.outcome}: {ended.why}")
     if ended.outcome not in ENDED:
         # Only a resume lifts a pause, and gives a step that failed its attempts again.
         verb = "run" if ended.outcome == "interrupted" else "resume"
-        print(f"go on with: pawl {verb} {run_id}", file=sys.stderr)
+        _aside(f"go on with: pawl {verb} {run_id}")
     return EXIT.get(ended.outcome, 4)
+
+
+def _aside(line: str) -> None:
+    """To standard error, which nobody may be reading any more."""
+    Voice(sys.stderr).say(line)
 
 
 async def pause(run: str = "", /, *, why: str = "", config: ConfigOption = None) -> int:
