@@ -68,6 +68,12 @@ def test_a_mistake_on_the_command_line_is_no_finding(
     assert said in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_place_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "k").write_text(KUBECONFIG)
+    code, _, err = pawl("init", "-", "-o", "no/such/x", "-k", "k", given=HOSTS, at=tmp_path)
+    assert (code, err) == (4, "pawl: no/such/x: No such file or directory\n")
+
+
 def test_a_bug_in_pawl_is_no_finding_either(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

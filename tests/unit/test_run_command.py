@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -13,14 +15,14 @@ import yaml
 from msgspec.structs import replace
 
 from pawl.adapters.store import FileLock, SqliteJournal
-from pawl.core.errors import Refused
+from pawl.core.errors import PawlError, Refused
 from pawl.core.events import Aborted, Paused, RunEnded, RunStarted
 from pawl.core.plan import Plan, Step, Target, encode
 from pawl.core.planner import plan as planned
 from pawl.engine.runner import Stop
 from pawl.interfaces.cli.live import LiveView, PlainLines, screen_for
 from pawl.interfaces.cli.main import main
-from pawl.interfaces.cli.run import _on_signals, _say_end, choose
+from pawl.interfaces.cli.run import EXIT, _on_signals, _rehearse, _say_end, choose
 from pawl.testing.clusters import cluster, config
 from support_pki import credentials
 
@@ -236,3 +238,99 @@ def test_a_session_that_drops_stops_the_run_at_a_safe_point_but_not_under_nohup(
         signal.signal(signal.SIGHUP, before)
     assert stop.asked().startswith("SIGTERM" if nohup else "SIGHUP")
     assert "stopping at the next safe point" in capsys.readouterr().err
+
+
+class Prober:
+    """Stands in for the process that measures."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, runs: bool) -> None:
+        self.runs, self.orders = runs, list[str]()
+        monkeypatch.setattr("pawl.probes.process.start", self._start)
+        monkeypatch.setattr("pawl.probes.process.stop", self._stop)
+        monkeypatch.setattr("pawl.probes.process.running", lambda _: self if self.runs else None)
+
+    def _start(self, *_: object) -> Prober:
+        self.orders.append("start")
+        self.runs = True
+        return self
+
+    def _stop(self, _: object) -> bool:
+        self.orders.append("stop")
+        self.runs = False
+        return True
+
+
+def _drives_to(desk: Desk, monkeypatch: pytest.MonkeyPatch, outcome: str) -> None:
+    async def drive(_: object, __: object, run: str, *___: object, **____: object) -> int:
+        desk.had(run, outcome)
+        return EXIT[outcome]
+
+    monkeypatch.setattr("pawl.interfaces.cli.run.drive", drive)
+
+
+@pytest.mark.parametrize(
+    ("verb", "outcome", "orders"),
+    [
+        (["run"], "done", ["start", "stop"]),
+        (["run"], "failed", ["start"]),
+        (["run", "--no-probe"], "done", []),
+        (["resume"], "done", ["start", "stop"]),
+        (["resume"], "paused", ["start"]),
+        (["resume", "--no-probe"], "done", []),
+    ],
+)
+def test_traffic_ends_with_the_run_and_is_told_where_it_stays(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, verb: list[str], outcome: str, orders: list[str]
+) -> None:
+    """150 writes a second are not left to etcd for the rest of the night."""
+    prober = Prober(monkeypatch, runs=False)
+    desk.had("run-1", "paused")
+    _drives_to(desk, monkeypatch, outcome)
+    code, _, err = desk.pawl(*verb)
+    assert (code, prober.orders) == (EXIT[outcome], orders)
+    assert ("pawl probe stop" in err) == prober.runs
+
+
+def test_an_abort_ends_the_prober_that_the_run_left_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prober = Prober(monkeypatch, runs=True)
+    desk.had("run-1", "failed")
+    _drives_to(desk, monkeypatch, "aborted")
+    assert desk.pawl("abort")[0] == 0
+    assert prober.orders == ["stop"]
+
+
+def test_a_prober_that_cannot_start_names_the_way_without(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object) -> None:
+        raise PawlError("the prober did not start.")
+
+    monkeypatch.setattr("pawl.probes.process.start", start)
+    desk.had("run-1", "paused")
+    code, _, err = desk.pawl("run")
+    assert (code, err) == (
+        4,
+        "pawl: the prober did not start. To go without measuring: --no-probe.\n",
+    )
+
+
+def test_a_dry_run_as_json_is_one_effect_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    state = cluster()
+    etcd = planned(state, Target(etcd="3.6.14", only=("etcd",)), config(state))
+
+    class Seen:
+        async def observe(self) -> object:
+            return state
+
+    session = SimpleNamespace(observer=Seen(), config=config(state))
+    assert anyio.run(_rehearse, session, etcd, "json") == 0
+    *effects, end = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"seconds", "effect", "target"} == set(effects[0])
+    assert (end["outcome"], end["would_break"]) == ("done", [])
+
+
+def test_no_runs_are_a_sentence(desk: Desk) -> None:
+    assert desk.pawl("runs") == (0, "", "no run yet; `pawl run` starts one\n")
+    assert desk.pawl("runs", "-o", "json")[1].strip() == "[]"

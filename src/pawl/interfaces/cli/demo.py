@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -80,7 +80,7 @@ def demo(
     etcd_from: str = "3.5.33",
     etcd_to: str = "3.6.14",
     workers: int = 3,
-    node_strategy: str = "replace",
+    node_strategy: Literal["replace", "in-place"] = "replace",
     keep: bool = False,
 ) -> int:
     """Raise a lab, upgrade it one minor under load, print the report, take the lab down.

@@ -49,7 +49,7 @@ def init(
     source = kubeconfig or Path(os.environ.get("KUBECONFIG", "~/.kube/config")).expanduser()
     try:
         text = sys.stdin.read() if str(hosts) == "-" else hosts.read_text()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(hosts), [f"cannot be read: {error}"]) from error
     listed = draft.hosts_from(text, str(hosts))
     name, endpoint = draft.endpoint_of(source)

@@ -111,7 +111,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            print(f"pawl: {error.filename}: {error.strerror}", file=sys.stderr)
+            sys.exit(EXIT_ERROR)
         # A bug: its traceback is wanted, but Python's own code for it, 1, would mean "findings".
         traceback.print_exc()
         print(

@@ -25,6 +25,7 @@ async def rollback(
     *,
     to_step: str = "",
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    probe: bool = True,
     output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
     config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
 ) -> int:
@@ -47,12 +48,14 @@ async def rollback(
         Keep this step and all before it; by default everything goes back.
     yes
         Approve the way back as yourself and take it now.
+    probe
+        As in `pawl run`.
     output
         As in `pawl run`; without --yes, `json` prints the way back as a plan.
     config
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
-    from pawl.interfaces.cli.run import drive, latest, who
+    from pawl.interfaces.cli.run import drive, latest, measured, who
 
     async with wiring.open_session(config) as session:
         journal = session.journal
@@ -86,7 +89,8 @@ async def rollback(
                 at=session.clock.now(), run=APPROVALS, digest=back.digest, name="plan", by=who()
             )
         )
-        return await drive(session, back, _run_id(back), True, output)
+        new = _run_id(back)
+        return await measured(session, new, probe, lambda: drive(session, back, new, True, output))
 
 
 def _gone_back(run_id: str, outcome: str) -> str:

@@ -11,11 +11,13 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import anyio
 import anyio.to_thread
+import msgspec
 from cyclopts import Parameter
 
 from pawl.core.errors import PawlError, Refused
@@ -206,35 +208,69 @@ async def run(
     dry_run
         Change nothing: run against a simulated twin of what is observed, and list the effects.
     output
-        `table` for a live view (plain lines where there is no terminal), `json` for events.
+        `table` for a live view (plain lines where there is no terminal), `json` for events (with
+        --dry-run: for effects), one a line.
     config
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
         plan, run_id = choose(session.journal, what)
         if dry_run:
-            return await _rehearse(session, plan)
-        if not probe:
-            code = await drive(session, plan, run_id, wait, output, checked=not plan.goes_back)
-            return await nodes_back(session, run_id, output) or code
-        handle = await anyio.to_thread.run_sync(
-            process.start, session.path, process.directory(session.state_dir)
+            return await _rehearse(session, plan, output)
+        return await measured(
+            session, run_id, probe, lambda: _go(session, plan, run_id, wait, output)
         )
-        code = await drive(session, plan, run_id, wait, output, checked=not plan.goes_back)
-        code = await nodes_back(session, run_id, output) or code
-        if view_of(session.journal, run_id).outcome in ENDED:
-            # A run that is to go on keeps its prober; the next `pawl run` adopts it.
-            await anyio.to_thread.run_sync(process.stop, handle)
-        return code
 
 
-async def _rehearse(session: Session, plan: Plan) -> int:
+async def _go(session: Session, plan: Plan, run_id: str, wait: bool, output: str) -> int:
+    """Drive the run, with what `policy.gates.on_fail` orders after it."""
+    code = await drive(session, plan, run_id, wait, output, checked=not plan.goes_back)
+    return await nodes_back(session, run_id, output) or code
+
+
+async def measured(
+    session: Session, run_id: str, probe: bool, go: Callable[[], Awaitable[int]]
+) -> int:
+    """With the prober beside, from before the first step. It ends with a run that is over; one
+    that is to go on keeps it, and the next `pawl run` or `resume` adopts it."""
+    if probe:
+        directory = process.directory(session.state_dir)
+        try:
+            await anyio.to_thread.run_sync(process.start, session.path, directory)
+        except PawlError as error:
+            raise PawlError(f"{error} To go without measuring: --no-probe.") from error
+    code = await go()
+    if probe:
+        await end_prober(session, run_id)
+    return code
+
+
+async def end_prober(session: Session, run_id: str) -> None:
+    """For a run that is over; otherwise it is said that traffic goes on."""
+    handle = process.running(process.directory(session.state_dir))
+    if handle is None:
+        return
+    if view_of(session.journal, run_id).outcome in ENDED:
+        await anyio.to_thread.run_sync(process.stop, handle)
+    else:
+        _aside("the prober goes on measuring until the run is over; to end it: pawl probe stop")
+
+
+async def _rehearse(session: Session, plan: Plan, output: str) -> int:
     """In a thread of its own, because a twin lives in a loop of virtual time."""
     from pawl.testing.twin import rehearse
 
     state = await session.observer.observe()
     ended, changes, broken = await anyio.to_thread.run_sync(rehearse, plan, state, session.config)
     began = changes[0].at if changes else 0.0
+    if output == "json":
+        for change in changes:
+            seconds = round(change.at - began, 3)
+            line = {"seconds": seconds, "effect": change.verb, "target": change.target}
+            print(msgspec.json.encode(line).decode())
+        end = {"outcome": ended.outcome, "why": ended.why, "would_break": broken}
+        print(msgspec.json.encode(end).decode())
+        return 4 if broken else EXIT.get(ended.outcome, 4)
     for change in changes:
         print(f"{duration(change.at - began):>8}  {change.verb:<18} {change.target}")
     for violation in broken:
@@ -356,6 +392,7 @@ async def resume(
     run: str = "",
     /,
     *,
+    probe: bool = True,
     output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
     config: ConfigOption = None,
 ) -> int:
@@ -370,6 +407,8 @@ async def resume(
     ----------
     run
         The run's id; by default the newest.
+    probe
+        As in `pawl run`: adopts the prober that still measures, or starts one.
     output
         As in `pawl run`.
     config
@@ -380,8 +419,9 @@ async def resume(
         plan = session.journal.plan(view_of(session.journal, run_id).plan)
         of_this_cluster(plan, session.config.cluster)
         session.journal.append(Resumed(at=session.clock.now(), run=run_id, by=who()))
-        code = await drive(session, plan, run_id, True, output, checked=not plan.goes_back)
-        return await nodes_back(session, run_id, output) or code
+        return await measured(
+            session, run_id, probe, lambda: _go(session, plan, run_id, True, output)
+        )
 
 
 async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None) -> int:
@@ -415,6 +455,7 @@ async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None)
             # It reads the journal and ends by itself.
             print(f"{run_id} is being ended by the pawl that runs it; `pawl runs` tells when it is")
             return 0
+        await end_prober(session, run_id)
     return 0 if code == EXIT["aborted"] else code
 
 
@@ -441,10 +482,12 @@ async def runs(
     """
     async with wiring.open_session(config) as session:
         views = [view_of(session.journal, r) for r in session.journal.runs()]
-    if output == "table":
+    if not views:
+        print("no run yet; `pawl run` starts one", file=sys.stderr)
+    if output == "table" and views:
         columns = ("run", "plan", "began (UTC)", "took", "steps done", "stands")
         lines([_row(view) for view in views], columns)
-    else:
+    elif output != "table":
         emit(views, (), output)
     return 0
 
