@@ -201,7 +201,7 @@ def test_the_run_loop_ends_though_it_crashes_and_fails(
     the_plan = planned(state, target, conf)
     policy = conf.policy
     now = state.taken_at
-    names = ("plan", "etcd-last-member", "control-plane-finish")
+    names = ("plan", *dict.fromkeys(s.approval for s in the_plan.steps if s.approval))
     events: list[AnyEvent] = [
         Approved(at=now, run="r", digest=the_plan.digest, name=n, by="t") for n in names
     ]
