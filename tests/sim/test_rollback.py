@@ -10,7 +10,7 @@ from pawl.core.errors import Refused
 from pawl.core.plan import Target
 from pawl.engine.effects import Effect
 from pawl.engine.record import view_of
-from pawl.engine.reverse import reverse
+from pawl.engine.reverse import open_ways, reverse
 from pawl.testing.cluster import SimCluster
 
 OLD = {
@@ -105,6 +105,30 @@ async def test_after_the_finish_the_old_binary_is_refused_with_the_reason() -> N
     assert (await drive(cluster, plan)).outcome == "done"
     with pytest.raises(Refused, match=r"serves 1\.37 proper"):
         reverse(plan, view_of(cluster.journal, RUN), cluster.state(), cluster.config)
+
+
+@virtual
+async def test_where_one_exit_is_closed_the_open_ones_are_named_and_lead_back() -> None:
+    """etcd is done, API servers emulate: the old etcd is out of reach, old API servers are not."""
+    cluster = SimCluster(policy=QUICK)
+    plan = await killed(cluster, UP, "control-plane/1.37.0/swap/cp-2", "start")
+    view = view_of(cluster.journal, RUN)
+    with pytest.raises(Refused, match=r"etcd's cluster version is 3\.6"):
+        reverse(plan, view, cluster.state(), cluster.config)  # type: ignore[arg-type]
+    (way,) = open_ways(plan, view, cluster.state(), cluster.config)  # type: ignore[arg-type]
+    assert way.kept == "etcd/3.6.14/converge"
+    ended = await drive(cluster, way.plan, holder="back", run="run-back")
+    assert (ended.outcome, cluster.world.violations) == ("done", []), ended.why
+    now = versions(cluster)
+    assert (now["etcd"], now["kube-apiserver"]) == ({"3.6.14"}, {"1.36.0"})
+
+
+@virtual
+async def test_the_furthest_way_back_comes_first() -> None:
+    cluster = SimCluster(policy=QUICK)
+    plan = await killed(cluster, Target(etcd="3.6.14", only=("etcd",)), "etcd/3.6.14/swap", "stop")
+    ways = open_ways(plan, view_of(cluster.journal, RUN), cluster.state(), cluster.config)  # type: ignore[arg-type]
+    assert [w.kept for w in ways] == [""]  # what was done in the preflight needs no way back
 
 
 @virtual

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pawl.core import invariants
 from pawl.core.plan import Plan, Target
 from pawl.core.planner import plan
-from pawl.core.rollback import closed, offer_for, offers
+from pawl.core.rollback import offers
 from pawl.testing.clusters import cluster, config
 
 STATE = cluster()
@@ -45,23 +45,3 @@ def test_every_offer_can_be_planned() -> None:
         for offer in offers(PLAN, state):
             assert len(plan(state, offer.target, config(STATE)).steps) > 1, (step.id, offer.name)
         state = invariants.after(step.action, state)
-
-
-def test_what_is_closed_is_told() -> None:
-    state = STATE
-    for step in PLAN.steps:
-        state = invariants.after(step.action, state)
-    assert any("since the finish" in sentence for sentence in closed(PLAN, state))
-    assert closed(PLAN, STATE) == ()
-
-
-def test_an_offer_is_found_by_the_step_that_it_undoes() -> None:
-    state = STATE
-    for step in PLAN.steps:
-        if step.id == "etcd/3.6.14/soak":
-            break
-        state = invariants.after(step.action, state)
-    offer = offer_for(PLAN, state, "etcd/3.6.14/swap/etcd-2")
-    assert offer is not None
-    assert offer.name == "etcd-old-binary"
-    assert offer_for(PLAN, state, "control-plane/1.37.0/swap/cp-1") is None

@@ -1,23 +1,15 @@
 """The ways back that are open now, told from the cluster and the plan that was run.
 
 Each offer is a `Target`: going back is planned, approved and run like any other change, so nothing
-here acts. The cheapest come first. What is not offered is closed, and `closed` says why, because
-after a point of no return a person needs to know what it was that cannot be undone.
+here acts. The cheapest come first; what is not offered is closed. A run that gates have paused
+names them; `pawl rollback` works out its own from the steps that were begun (`engine.reverse`).
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from pawl.core import etcd_rules, landed, marks, predict, skew
-from pawl.core.actions import (
-    CloseNodes,
-    FinishEmulation,
-    ReplaceEtcdMachine,
-    SwapApiServer,
-    SwapEtcdMember,
-    SwapNode,
-)
+from pawl.core import etcd_rules, marks, predict, skew
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Target
 from pawl.core.planner_control_plane import running as server_version
@@ -28,8 +20,8 @@ from pawl.core.version import Minor, Version
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """One way back. `name` is what `pawl rollback --to-step` takes, `seconds` its predicted cost,
-    `gives_up` what is lost by it ("" for nothing)."""
+    """One way back. `seconds` is its predicted cost, `gives_up` what is lost by it ("" for
+    nothing)."""
 
     name: str
     how: str
@@ -42,30 +34,6 @@ def offers(plan: Plan, state: ClusterState) -> tuple[Offer, ...]:
     """What is open, cheapest first."""
     found = [*_nodes(plan, state), *_api_servers(plan, state), *_etcd(plan, state)]
     return tuple(sorted(found, key=lambda o: (bool(o.gives_up), o.seconds)))
-
-
-def closed(plan: Plan, state: ClusterState) -> tuple[str, ...]:
-    """What cannot be undone any more, one sentence each."""
-    found: list[str] = []
-    source = _before(plan, "kube-apiserver")
-    if source is not None and _any_beyond(state, source.minor_line):
-        found.append(
-            f"API servers serve {plan.target.kubernetes} since the finish: the {source} binary is "
-            "no safe way back; only a restored etcd snapshot is."
-        )
-    was = _before(plan, "etcd")
-    now = cluster_minor(state)
-    if (
-        was is not None
-        and now is not None
-        and now > was.minor_line
-        and etcd_rules.downgrade_rule(now, was.minor_line) is None
-    ):
-        found.append(
-            f"etcd's cluster version is {now}, from which there is no online downgrade to "
-            f"{was.minor_line}: only a restored snapshot."
-        )
-    return tuple(found)
 
 
 def _before(plan: Plan, component: str) -> Version | None:
@@ -168,23 +136,3 @@ def _nodes(plan: Plan, state: ClusterState) -> list[Offer]:
             seconds=len(moved) * each,
         )
     ]
-
-
-def offer_for(plan: Plan, state: ClusterState, name: str) -> Offer | None:
-    """The offer of that name; or, given a step's id, the one that undoes that step."""
-    open_now = {o.name: o for o in offers(plan, state)}
-    if name in open_now:
-        return open_now[name]
-    step = next((s for s in plan.steps if s.id == name), None)
-    if step is None or landed.satisfied(step.action, state) is False:
-        return None
-    match step.action:
-        case SwapEtcdMember() | ReplaceEtcdMachine():
-            wanted = ["downgrade-cancel", "etcd-old-binary", "etcd-downgrade"]
-        case SwapApiServer() | FinishEmulation():
-            wanted = ["api-old-binary"]
-        case SwapNode() | CloseNodes():
-            wanted = ["nodes-old"]
-        case _:
-            wanted = []
-    return next((open_now[w] for w in wanted if w in open_now), None)

@@ -14,7 +14,9 @@ What is closed, and why, is said before anything is touched:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from pawl.core import skew
 from pawl.core.actions import (
@@ -126,6 +128,30 @@ def nodes_back(plan: Plan, view: RunView, state: ClusterState, config: Config) -
         if step.phase != "nodes":
             kept = step.id
     raise Refused(["no node was changed in place yet, so there is none that could go back."])
+
+
+class Way(NamedTuple):
+    """A way back that is open: `kept` is the last step that stays ("": none does)."""
+
+    kept: str
+    plan: Plan
+
+
+def open_ways(plan: Plan, view: RunView, state: ClusterState, config: Config) -> tuple[Way, ...]:
+    """The ways back to the beginning of each part and hop of the plan, the furthest first; those
+    that are closed are left out."""
+    found: list[Way] = []
+    kept, part = "", ""
+    for step in plan.steps:
+        begins = "/".join(step.id.split("/")[:2])
+        if begins != part:
+            part = begins
+            with contextlib.suppress(Refused):
+                way = Way(kept, reverse(plan, view, state, config, kept))
+                if not found or found[-1].plan.steps != way.plan.steps:
+                    found.append(way)
+        kept = step.id
+    return tuple(found)
 
 
 def _begun(plan: Plan, view: RunView, to_step: str) -> Iterator[Step]:

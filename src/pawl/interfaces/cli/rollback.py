@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from pawl.core import render
+from pawl.core import predict, render
 from pawl.core.errors import Refused
 from pawl.core.events import Aborted, Approved, RunEnded
 from pawl.core.plan import Plan, encode
 from pawl.engine import reverse
 from pawl.engine.record import APPROVALS, view_of
+from pawl.engine.reverse import Way
 from pawl.interfaces import wiring
 from pawl.interfaces.wiring import Session
 
@@ -70,13 +72,19 @@ async def rollback(
         if not state.complete:
             lost = [f"{u.source} could not be read: {u.why}" for u in state.unread]
             raise Refused([*lost, "which exits are open can only be told from the whole cluster."])
-        back = reverse.reverse(plan, view, state, session.config, to_step)
+        ways = reverse.open_ways(plan, view, state, session.config)
+        try:
+            back = reverse.reverse(plan, view, state, session.config, to_step)
+        except Refused as closed:
+            raise Refused([*closed.reasons, *_offered(ways)]) from None
         journal.save_plan(back)
         if output != "json":
             print("\n".join([*render.summary(back), "", render.table(back)]))
         elif not yes:
             print(encode(back).decode().rstrip())
         if not yes:
+            others = [w for w in ways if w.plan.steps != back.steps]
+            print("\n".join(_offered(others)), file=sys.stderr)
             print(
                 f"take this way back: pawl approve {back.digest[:12]} && pawl run "
                 f"{back.digest[:12]}   (or pawl rollback --yes)",
@@ -91,6 +99,17 @@ async def rollback(
         )
         new = _run_id(back)
         return await measured(session, new, probe, lambda: drive(session, back, new, True, output))
+
+
+def _offered(ways: Sequence[Way]) -> list[str]:
+    """The exits that are open, a sentence each, with the command that takes it."""
+    return [
+        "open: pawl rollback"
+        + (f" --to-step {way.kept}" if way.kept else "")
+        + f" ({len(way.plan.steps) - 1} steps back, about "
+        + f"{render.duration(predict.wall_seconds(way.plan.steps))}: {render.what(way.plan)})"
+        for way in ways
+    ]
 
 
 def _gone_back(run_id: str, outcome: str) -> str:
