@@ -162,6 +162,23 @@ def test_a_file_of_another_kind_is_named(
     assert sentence in problems(good, tmp_path)[0]
 
 
+def test_files_that_are_needed_later_are_looked_for_now(
+    good: dict[str, Any], tmp_path: Path
+) -> None:
+    """A pack that is not there would refuse the run that a person has just approved."""
+    good["policy"] = {"packs": ["pack.yaml", "typo.yaml"]}
+    good["findings"] = {"corrections": "typo.yaml", "addons": ["typo.yaml"]}
+    good["watch"] = {"owners": "typo.yaml", "waivers": "typo.yaml"}
+    (tmp_path / "pack.yaml").touch()
+    assert {p.split(":")[0] for p in problems(good, tmp_path)} == {
+        "policy.packs[1]",
+        "findings.corrections",
+        "findings.addons[0]",
+        "watch.owners",
+        "watch.waivers",
+    }
+
+
 def test_no_host_with_a_role(good: dict[str, Any], tmp_path: Path) -> None:
     good["hosts"][0]["roles"] = ["control-plane"]
     assert any("no host has the role `etcd`" in p for p in problems(good, tmp_path))

@@ -1,7 +1,8 @@
 """Whatever pawl changed, it gives back: on success, on failure, and here on abort.
 
-What there is to give back is read from the cluster, where cordons and taints carry pawl's mark, and
-for the balancer from the run's own journal. A step that was cut in half is finished first.
+What there is to give back is read from the cluster, where cordons and taints carry pawl's mark; in
+the balancer it is every API server of the plan that is ready and not in service. A step that was
+cut in half is finished first.
 """
 
 from __future__ import annotations

@@ -32,6 +32,15 @@ FILES: tuple[tuple[str, str, bool], ...] = (
     ("metrics", "token_file", True),
     ("metrics", "gates_file", False),
 )
+PLAIN_FILES: tuple[tuple[str, str], ...] = (
+    # named by themselves or in a list; they hold no secrets
+    ("policy", "packs"),
+    ("findings", "corrections"),
+    ("findings", "addons"),
+    ("watch", "owners"),
+    ("watch", "waivers"),
+    ("metrics", "rules"),
+)
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -46,12 +55,13 @@ def problems_of(data: Mapping[str, Any], base: Path) -> list[str]:
     return [
         *_hosts(hosts),
         *_files(data, base),
+        *_plain_files(data, base),
         *_api(_section(data, "api")),
         *_balancer(data, hosts),
         *_layout(_section(data, "layout")),
         *_machines(_section(data, "machines")),
         *_watch(_section(data, "watch")),
-        *_metrics(_section(data, "metrics"), base),
+        *_metrics(_section(data, "metrics")),
     ]
 
 
@@ -129,6 +139,17 @@ def _files(data: Mapping[str, Any], base: Path) -> Iterator[str]:
                 f"{where}: {path} holds a secret but others may read it (mode "
                 f"{stat.S_IMODE(mode):04o}); run `chmod 600 {path}`"
             )
+
+
+def _plain_files(data: Mapping[str, Any], base: Path) -> Iterator[str]:
+    for section, key in PLAIN_FILES:
+        given = _section(data, section).get(key)
+        named = [("", given)] if isinstance(given, str) and given else []
+        named += [(f"[{index}]", each) for index, each in enumerate(_list(given))]
+        for place, each in named:
+            if isinstance(each, str) and not resolved(base, each).is_file():
+                path = resolved(base, each)
+                yield f"{section}.{key}{place}: no file at {path}; correct the path"
 
 
 def _api(api: Mapping[str, Any]) -> Iterator[str]:
@@ -212,7 +233,7 @@ def _machines(machines: Mapping[str, Any]) -> Iterator[str]:
         yield "machines.lab: is missing; with `provider: lab` name the lab (`pawl lab status`)"
 
 
-def _metrics(metrics: Mapping[str, Any], base: Path) -> Iterator[str]:
+def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
     for key in ("url", "alertmanager"):
         given = metrics.get(key)
         if not isinstance(given, str) or not given:
@@ -233,9 +254,6 @@ def _metrics(metrics: Mapping[str, Any], base: Path) -> Iterator[str]:
             )
     if bool(metrics.get("cert")) != bool(metrics.get("key")):
         yield "metrics.cert: a client certificate needs both `cert` and `key`"
-    for index, given in enumerate(_list(metrics.get("rules"))):
-        if isinstance(given, str) and not resolved(base, given).is_file():
-            yield f"metrics.rules[{index}]: no file at {resolved(base, given)}; correct the path"
 
 
 def is_loopback(host: str) -> bool:
