@@ -55,6 +55,8 @@ def test_a_dash_is_standard_input_and_output(tmp_path: Path) -> None:
         (["lint", "--kube-version", "soon", "."], "no Kubernetes minor"),
         (["lint", "--kube-version", "1.37", "."  , "-o", "xml"], "xml"),
         (["nonsense"], "nonsense"),
+        (["workloads", "--from", "docs", "--to", "1.x"], "1.x is neither a release"),
+        (["workloads", "--from", "docs", "--to", "1.99"], "nor a minor that pawl knows"),
         (["lab", "load", "--rate", "900"], "from 1 to 200 requests a second"),
     ],
 )  # fmt: skip

@@ -76,6 +76,14 @@ def test_usage_mistakes_are_named(shop: str) -> None:
         workloads(from_=("/nowhere",))
 
 
+def test_a_minor_is_its_newest_release_as_for_a_plan(
+    shop: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workloads(from_=(shop,), to="1.36", output="json")
+    nodes = {move["target"] for move in json.loads(capsys.readouterr().out)["moves"]}
+    assert any("v136" in node for node in nodes), nodes
+
+
 def test_json_holds_the_whole_plan(shop: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert workloads(from_=(shop,), output="json", surge="1") == 1
     made = json.loads(capsys.readouterr().out)

@@ -51,7 +51,8 @@ def workloads(
         Manifests, directories, or - for standard input, instead of a cluster; repeatable. Pods that
         controllers would have are imagined, on three plain nodes unless the files hold nodes.
     to
-        The Kubernetes version that new nodes run; nodes that run it already stay.
+        The Kubernetes version that new nodes run, a minor or a release; nodes that run it already
+        stay.
     node
         Replace only this node; repeatable. Default: every worker.
     surge
@@ -66,6 +67,7 @@ def workloads(
 
     if surge and surge != "all" and not (surge.isdigit() and int(surge) > 0):
         raise ConfigError("--surge", [f"{surge} is neither a number of nodes nor `all`"])
+    to = _release(to)
     policy, canary, size, cluster = PolicyConfig(), False, 0, "manifests"
     if from_:
         from pawl.adapters.manifests.workload_files import read_workloads
@@ -117,3 +119,23 @@ def workloads(
         return EXIT_INCOMPLETE
     warned = any(o.severity == "warning" for o in made.obstacles)
     return EXIT_FINDINGS if warned else 0
+
+
+def _release(text: str) -> str:
+    """A release as it is, a minor as its newest known release, as in `pawl plan`."""
+    from pawl.core.errors import ConfigError
+    from pawl.core.version import Minor, Version
+    from pawl.interfaces.cli.plan import known_releases
+
+    if not text:
+        return ""
+    try:
+        return str(Version.parse(text))
+    except ValueError:
+        pass
+    try:
+        return str(known_releases()[Minor.parse(text)])
+    except (ValueError, KeyError):
+        raise ConfigError(
+            "--to", [f"{text} is neither a release (1.37.0) nor a minor that pawl knows (1.37)"]
+        ) from None
