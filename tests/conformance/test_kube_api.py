@@ -18,10 +18,11 @@ import pytest
 import yaml
 from support_binaries import binaries
 
-from pawl.adapters.kube import ApiKube, ApiLease, KubeClient, KubeReader
+from pawl.adapters.kube import ApiHolders, ApiKube, ApiLease, KubeClient, KubeReader
 from pawl.adapters.kube.apiserver import read_api_server
+from pawl.adapters.kube.lease import LEASES
 from pawl.adapters.kube.leeway import ApiLeeway
-from pawl.adapters.kube.objects import Anything
+from pawl.adapters.kube.objects import Anything, LeaseObject
 from pawl.core.config import HostConfig
 from pawl.core.errors import ConfigError, Fenced, Refused, Unreachable
 from pawl.core.model import Taint
@@ -422,6 +423,31 @@ async def test_the_lease_counts_epochs_and_fences(client: KubeClient) -> None:
     assert (await lease.renew(second)).epoch == 6
     await lease.release(second)
     assert (await lease.acquire("a", 15, at_least=0)).epoch == 7
+
+
+async def test_the_lease_of_a_holder_that_has_ended_is_freed_and_no_other(
+    client: KubeClient,
+) -> None:
+    holders = ApiHolders(client, FixedClock())
+    assert await holders.holder("kube-scheduler") is None
+    body = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "kube-scheduler", "namespace": "kube-system"},
+        "spec": {
+            "holderIdentity": "cp-1_4f2a",
+            "leaseDurationSeconds": 15,
+            "leaseTransitions": 3,
+        },
+    }
+    await client.send("POST", LEASES, body, Anything)
+    assert await holders.holder("kube-scheduler") == "cp-1_4f2a"
+    assert not await holders.free("kube-scheduler", "cp-2_77aa")
+    assert await holders.holder("kube-scheduler") == "cp-1_4f2a"
+    assert await holders.free("kube-scheduler", "cp-1_4f2a")
+    assert await holders.holder("kube-scheduler") == ""
+    read = await client.get(f"{LEASES}/kube-scheduler", LeaseObject)
+    assert (read.spec.duration, read.spec.transitions) == (1, 3)
 
 
 async def test_a_lease_that_etcd_cannot_write_is_nobodys_answer(

@@ -287,7 +287,7 @@ def _controllers(draft: Draft, target: Version) -> None:
                 why="Every API server serves the new minor now, so it may follow; the holder of "
                 "the lease comes last.",
                 risk="Its lease moves to another host, or back after the restart.",
-                disruption="control loops pause for at most the lease duration (15 s)",
+                disruption="control loops pause for some seconds, until another has the Lease",
             )
 
 

@@ -17,7 +17,7 @@ from pawl.ports.clock import Clock
 from pawl.ports.etcd import Etcd
 from pawl.ports.hosts import Hosts
 from pawl.ports.journal import Journal
-from pawl.ports.kube import Kube, Lease
+from pawl.ports.kube import Holders, Kube, Lease
 from pawl.ports.leeway import Leeway
 from pawl.ports.machines import Machines
 from pawl.ports.observer import Observer
@@ -44,6 +44,8 @@ class Tools(Protocol):
     def etcd(self) -> Etcd: ...
     @property
     def kube(self) -> Kube: ...
+    @property
+    def holders(self) -> Holders: ...
     @property
     def leeway(self) -> Leeway: ...
     @property

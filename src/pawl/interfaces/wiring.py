@@ -20,7 +20,7 @@ from pawl.adapters.etcd import EtcdReader
 from pawl.adapters.etcd.gateway import Gateway
 from pawl.adapters.etcd.port import GatewayEtcd
 from pawl.adapters.hosts import Connections, HostReader, Inventory, SshHosts
-from pawl.adapters.kube import ApiKube, ApiLease, KubeClient
+from pawl.adapters.kube import ApiHolders, ApiKube, ApiLease, KubeClient
 from pawl.adapters.kube.apiserver import own_url
 from pawl.adapters.kube.leeway import ApiLeeway
 from pawl.adapters.observer import LiveObserver
@@ -57,7 +57,7 @@ from pawl.ports.etcd import Etcd
 from pawl.ports.inuse import InUse, Oracle
 from pawl.ports.inventory import InventorySource
 from pawl.ports.journal import Journal
-from pawl.ports.kube import Kube, Lease
+from pawl.ports.kube import Holders, Kube, Lease
 from pawl.ports.leeway import Leeway
 from pawl.ports.lock import LocalLock
 from pawl.ports.machines import Machines
@@ -238,6 +238,10 @@ class Session:
     @cached_property
     def kube(self) -> Kube:
         return ApiKube(self._kube_client)
+
+    @cached_property
+    def holders(self) -> Holders:
+        return ApiHolders(self._kube_client, self.clock)
 
     @cached_property
     def leeway(self) -> Leeway:

@@ -139,6 +139,19 @@ class Kube(Protocol):
         ...
 
 
+class Holders(Protocol):
+    """The Leases kube-system/COMPONENT of controller-managers and schedulers."""
+
+    async def holder(self, component: str) -> str | None:
+        """The identity of whoever works, "" for nobody; None where there is no Lease to read."""
+        ...
+
+    async def free(self, component: str, holder: str) -> bool:
+        """Empty the Lease of a holder that has ended, as it would itself with client-go's
+        ReleaseOnCancel. False when it is not that holder's any more, or may not be written."""
+        ...
+
+
 class LeaseHeld(msgspec.Struct, frozen=True, kw_only=True):
     holder: str
     epoch: int

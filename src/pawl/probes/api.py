@@ -122,6 +122,12 @@ class Ledger:
         self.sweep(0.0)
 
 
+LIST = Ask("GET", f"{CONFIGMAPS}?resourceVersion=0")
+"""As informers list. Without a version a server of 1.31 on asks etcd how far its cache is, and does
+so every 100 ms at most (progressRequestPeriod of its cacher): such a list takes up to 100 ms and
+more on an idle cluster, which would hide a stall. GET is answered by etcd itself."""
+
+
 @dataclass
 class ApiLane:
     """One lane at an even pace: half reads (GET and LIST in turn), half writes.
@@ -154,7 +160,7 @@ class ApiLane:
         if self.turn % 2:
             outcome = await self.client.request("get", Ask("GET", f"{CONFIGMAPS}/kept"))
         else:
-            outcome = await self.client.request("list", Ask("GET", f"{CONFIGMAPS}?limit=50"))
+            outcome = await self.client.request("list", LIST)
         self.sink.write(outcome.record)
 
     async def _writer(self, slot: int, spacing: float, offset: float) -> None:

@@ -25,6 +25,7 @@ from pawl.ports.journal import Journal
 from pawl.ports.lock import LockNote
 from pawl.testing import ports
 from pawl.testing.etcd import Member
+from pawl.testing.holders import SimHolders
 from pawl.testing.journal import MemoryJournal
 from pawl.testing.kube import SimKube
 from pawl.testing.leeway import SimLeeway
@@ -69,6 +70,7 @@ class SimSession:
         self.hosts = ports.SimHosts(self.operator)
         self.etcd = ports.SimEtcdPort(self.operator)
         self.kube = SimKube(self.operator)
+        self.holders = SimHolders(self.operator)
         self.leeway = SimLeeway(self.operator)
         self.workloads = ports.SimWorkloads(self.operator)
         self.lease = ports.SimLease(self.operator)

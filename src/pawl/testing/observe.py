@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pawl.core.holders import host_of
 from pawl.core.model import (
     ApiServer,
     BalancerMember,
@@ -163,13 +164,12 @@ def _api_server(world: World, name: str) -> ApiServer:
 def _controller(world: World, name: str, component: str) -> Controller:
     if not world.runs(name, component):
         return Controller(component=component, host=name)
-    holders = [h for h in sorted(world.hosts) if world.runs(h, component)]
     return Controller(
         component=component,
         host=name,
         version=world.hosts[name].units[component].version,
         healthy=True,
-        leader=holders[0] == name,
+        leader=host_of(world.leases.holder(component)) == name,
     )
 
 

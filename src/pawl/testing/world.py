@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pawl.core import flags, skew
 from pawl.core.errors import Unreachable
 from pawl.testing.etcd import SimEtcd
+from pawl.testing.holders import Leases
 from pawl.testing.machine import BOOT_SECONDS, NEVER, START_SECONDS, SimHost, Unit
 from pawl.testing.observe import snapshot
 from pawl.testing.pods import SimNode, SimPods
@@ -92,6 +93,7 @@ class World:
         self._skew_seen: object = None
         self.etcd = SimEtcd(self)
         self.pods = SimPods(self)
+        self.leases = Leases(self)
         self.nodes: dict[str, SimNode] = self.pods.nodes
 
     # -- time --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pawl.core.holders import host_of
 from pawl.core.model import Controller, Host
 
 COMPONENTS = ("kube-controller-manager", "kube-scheduler", "cloud-controller-manager")
@@ -22,7 +23,7 @@ def leaders_in(controllers: Sequence[Controller]) -> dict[str, str]:
 def controllers_of(hosts: Sequence[Host], leases: Mapping[str, str]) -> tuple[Controller, ...]:
     found: list[Controller] = []
     for component in COMPONENTS:
-        leader = leases.get(component, "").partition("_")[0]
+        leader = host_of(leases.get(component, ""))
         for host in hosts:
             unit = host.unit(f"{component}.service")
             if "control-plane" not in host.roles or not (unit or component in host.current):
@@ -33,7 +34,7 @@ def controllers_of(hosts: Sequence[Host], leases: Mapping[str, str]) -> tuple[Co
                     host=host.name,
                     version=host.running.get(component),
                     healthy=unit is not None and unit.active == "active",
-                    leader=bool(leader) and leader.partition(".")[0] == host.name,
+                    leader=leader == host.name,
                 )
             )
     return tuple(found)

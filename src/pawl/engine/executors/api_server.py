@@ -33,7 +33,7 @@ SELF = 1
 """Requests in flight that are our own question after them."""
 INFLIGHT_SECONDS = 1.0
 """A drained roll answers within 52 ms; 1 s between drain and stop lost none of 2,250 requests. The
-gauge tells the most of the last second, so it says nothing sooner."""
+gauge tells the most of the last second, so it says nothing sooner. Counted from the drain."""
 BALANCER_SECONDS = 30.0
 SERVING: frozenset[Part] = frozenset({"api", "balancer"})
 """What a look at whether API servers serve, and through the balancer, reads."""
@@ -191,6 +191,7 @@ async def _quiet(ctx: Context, host: str) -> None:
     its shutdown delay and with a GOAWAY; waiting longer only lengthens the time with one less.
     """
     seen: list[int] = []
+    left = ctx.now()
 
     def settled(state: ClusterState) -> str:
         entry = state.balancer_member(host)
@@ -218,9 +219,13 @@ async def _quiet(ctx: Context, host: str) -> None:
             every=QUIET_APART,
             parts=SERVING,
         )
-        await ctx.until(quiet, seconds=INFLIGHT_SECONDS, every=QUIET_APART, parts=SERVING)
-    except Late as late:
-        ctx.waiting(f"{late} Its kept connections are ended by its own graceful stop.")
+        rest = max(0.0, left + INFLIGHT_SECONDS - ctx.now())
+        await ctx.until(quiet, seconds=rest, every=QUIET_APART, parts=SERVING)
+    except Late:
+        ctx.waiting(
+            f"{host} is still asked {ctx.now() - left:.0f} s after it left the balancer. Its kept "
+            "connections are ended by its own graceful stop."
+        )
 
 
 async def enter_balancer(ctx: Context, host: str) -> None:

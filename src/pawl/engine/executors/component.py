@@ -34,7 +34,7 @@ TURNS = 12
 
 
 async def nothing() -> None:
-    """For swaps that need no preparation before the stop."""
+    """For swaps that need nothing before the stop, or after it."""
 
 
 def always(_: ClusterState) -> str:
@@ -47,8 +47,9 @@ class Swap:
     """`emulate`: the minor for `--emulated-version`, "" for none, None to leave flags alone;
     `emulated_before` the same for the way back. `runs` says whether the live process is the wanted
     one, None when it cannot be asked. `healthy` is the end state; `parts` is what those two and
-    `closed` look at beside the host. `closed` says why the old
-    binary is no way back, "" while it is one. `seconds` is the deadline for healthy."""
+    `closed` look at beside the host. `closed` says why the old binary is no way back, "" while it
+    is one. `leave` comes before the stop, `ended` after it, each again after a crash. `seconds` is
+    the deadline for healthy."""
 
     host: str
     component: str
@@ -61,6 +62,7 @@ class Swap:
     emulate: str | None = None
     emulated_before: str | None = None
     leave: Callable[[], Awaitable[None]] = nothing
+    ended: Callable[[], Awaitable[None]] = nothing
     closed: Why = always
     healthy_before: Why | None = None
     """The end state of the way back; None: there is no way back."""
@@ -151,6 +153,7 @@ async def _bring(ctx: Context, swap: Swap) -> Host:
             await swap.leave()
             await stop(ctx, swap.host, swap.component)
         elif not linked:
+            await swap.ended()
             await switch(ctx, swap.host, swap.component, swap.target)
         elif not flagged:
             await set_emulation(ctx, host, swap.component, swap.emulate or "")

@@ -10,6 +10,7 @@ from pawl.core.flags import EMULATED_VERSION
 from pawl.core.model import ClusterState
 from pawl.engine.context import Context
 from pawl.engine.executors import api_server, component
+from pawl.engine.executors.controllers import free_lease
 from pawl.engine.executors.etcd_replace import claim, provider
 from pawl.ports.machines import Image
 
@@ -80,3 +81,4 @@ async def _stop_all(ctx: Context, host: str) -> None:
         unit = found.unit(ctx.layout.unit_of(name))
         if unit is not None and unit.active in component.UP:
             await component.stop(ctx, host, name)
+            await free_lease(ctx, name, host, [])

@@ -1,21 +1,27 @@
 """Controller-manager, scheduler, cloud-controller-manager and kube-proxy on one host.
 
-None of them serves requests, so they need no drain: stopped, another holder takes over the lease,
-or rules simply stay as they are for the seconds of the restart.
+None of them serves requests, so they need no drain: stopped, another holder takes over the Lease,
+or rules simply stay as they are for the seconds of the restart. A controller-manager that ends does
+not free its Lease, and for its 15 s nobody would make pods or move endpoints: once it has ended for
+certain, pawl frees it, and waits until somebody leads.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 from pawl.core import flags
 from pawl.core.actions import SwapController, SwapKubeProxy
 from pawl.core.errors import StepFailed
+from pawl.core.holders import host_of
 from pawl.core.model import ClusterState, Node
-from pawl.engine.context import HOSTS, Context
+from pawl.engine.context import HOSTS, POLL, Context, Late
 from pawl.engine.executors import component
 
 CONTROLLER_SECONDS = 60.0
+LEADS_SECONDS = 60.0
+"""A Lease that could not be freed runs for 15 s, and standbys look at it every 2 s."""
 
 
 def _controller_at(name: str, host: str, version: str, state: ClusterState) -> str:
@@ -37,6 +43,7 @@ async def swap_controller(action: SwapController, ctx: Context) -> str:
     found = await component.reachable(ctx, host)
     before = flags.emulated_minor(found.flags.get(name, ()))
     still_old = found.current.get(name) == action.source
+    dead: list[str] = []
     await component.perform(
         ctx,
         component.Swap(
@@ -49,11 +56,39 @@ async def swap_controller(action: SwapController, ctx: Context) -> str:
             runs=partial(_controller_runs, name, host, action.target),
             healthy=partial(_controller_at, name, host, action.target),
             healthy_before=partial(_controller_at, name, host, action.source),
+            ended=partial(free_lease, ctx, name, host, dead),
             parts=HOSTS,
             seconds=CONTROLLER_SECONDS,
         ),
     )
+    if dead:
+        await _led(ctx, name, dead)
     return f"{name} on {host} runs {action.target}."
+
+
+async def free_lease(ctx: Context, name: str, host: str, dead: list[str]) -> None:
+    """The unit is down, so a Lease of this host is a dead process's. Its identity is added to
+    `dead`, "" where nobody has the Lease."""
+    holder = await ctx.tools.holders.holder(name)
+    if holder is None or host_of(holder) not in ("", host):
+        return
+    dead.append(holder)
+    if holder:
+        async with ctx.effect("free-lease", f"{name} of {host}", on_host=False):
+            await ctx.tools.holders.free(name, holder)
+
+
+async def _led(ctx: Context, name: str, dead: Collection[str]) -> None:
+    """Until somebody leads who is alive."""
+    end = ctx.now() + LEADS_SECONDS
+    while (holder := await ctx.tools.holders.holder(name)) in ("", *dead):
+        ctx.waiting(f"no {name} leads; its Lease names {holder or 'nobody'}.")
+        if ctx.now() >= end:
+            raise Late(
+                f"no {name} has led for {LEADS_SECONDS:.0f} s; look at `journalctl -u "
+                f"{ctx.layout.unit_of(name)}` on the control planes, then: pawl resume."
+            )
+        await ctx.sleep(POLL)
 
 
 def _node_of(host: str, state: ClusterState) -> Node | None:
