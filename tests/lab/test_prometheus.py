@@ -210,7 +210,7 @@ def test_a_rule_is_judged_while_its_alert_is_only_pending(live: str) -> None:
     assert "demo:double" not in rules
 
     def readings(**more: Any) -> tuple[Reading, ...]:
-        config = MetricsConfig(url=live, step=1.0, **more)
+        config = MetricsConfig(url=live, step=1.0, warm_up=2.0, **more)
         rule = Rule(name="Mine", expr="demo_level > 5", hold=900.0, source="mine.yaml")
         now = time.time()
         situation = Situation(

@@ -53,7 +53,7 @@ KEPT = {
         "|connection_errors_total|response_errors_total|retry_warnings_total)"
     ),
     "kubelet": (
-        "kubelet_(pod_start_sli_duration_seconds_.+|running_pods|running_containers|node_name"
+        "kubelet_(pod_start_(sli_)?duration_seconds_.+|running_pods|running_containers|node_name"
         "|pleg_relist_duration_seconds_.+)|process_(cpu_seconds_total|resident_memory_bytes)"
     ),
     "cadvisor": (
