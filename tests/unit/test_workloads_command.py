@@ -67,6 +67,18 @@ def test_what_is_not_read_is_never_clean(
     assert workloads(from_=(str(tmp_path),)) == 2
 
 
+def test_a_place_without_an_object_is_not_clean(
+    tmp_path: Path, shop: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipeline that names the wrong directory must not pass for ever."""
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    assert workloads(from_=(shop, str(wrong))) == 3
+    assert f"{wrong}: holds no Kubernetes object" in capsys.readouterr().out
+    (wrong / "values.yaml").write_text("replicas: 3\n")
+    assert workloads(from_=(str(wrong),)) == 3
+
+
 def test_usage_mistakes_are_named(shop: str) -> None:
     with pytest.raises(ConfigError, match="there is no node worker-9"):
         workloads(from_=(shop,), node=("worker-9",))

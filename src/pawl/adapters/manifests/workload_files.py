@@ -21,23 +21,23 @@ CLUSTER_WIDE = (
     "Namespace", "Node", "CSINode", "CSIDriver", "StorageClass", "PersistentVolume",
     "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration",
 )  # fmt: skip
+STDIN = "standard input"
 _FLUX = ("kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/")
 
 
 def read_workloads(paths: Iterable[str], taken_at: float = 0.0) -> Workloads:
     """Every object of a kind that matters, of all files; "-" is standard input.
 
-    A file that cannot be read, and an object of a known kind that cannot be decoded, are named in
-    `unread`. Objects without a namespace are taken to be in "default"."""
+    A file that cannot be read, an object of a known kind that cannot be decoded, and a path that
+    holds no object at all (a wrong directory, a pipe that broke) are named in `unread`. Objects
+    without a namespace are taken to be in "default"."""
     gatherer = Gatherer(taken_at)
     found: dict[str, list[Any]] = defaultdict(list)
-    for name, data in _files(paths, gatherer):
-        try:
-            documents = list(yaml.load_all(data, Loader=_Loader))
-        except yaml.YAMLError as error:
-            gatherer.unread(name, f"is not YAML: {str(error).splitlines()[-1].strip()}")
-            continue
-        for item in _objects(documents):
+    for path in paths:
+        items = list(_items(path, gatherer))
+        if not any(item.get("kind") for _, item in items):
+            gatherer.unread(path if path != "-" else STDIN, "holds no Kubernetes object")
+        for name, item in items:
             kind = item.get("kind")
             if kind not in PARTS or not _ours(item):
                 continue
@@ -53,6 +53,18 @@ def read_workloads(paths: Iterable[str], taken_at: float = 0.0) -> Workloads:
     return gatherer.facts()
 
 
+def _items(path: str, gatherer: Gatherer) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object below a path, with the file it stands in."""
+    for name, data in _files([path], gatherer):
+        try:
+            documents = list(yaml.load_all(data, Loader=_Loader))
+        except yaml.YAMLError as error:
+            gatherer.unread(name, f"is not YAML: {str(error).splitlines()[-1].strip()}")
+            continue
+        for item in _objects(documents):
+            yield name, item
+
+
 def _ours(item: dict[str, Any]) -> bool:
     """Two kinds share their names with others: kustomize's own file, and Flux's objects."""
     if item["kind"] in ("Kustomization", "HelmRelease"):
@@ -63,7 +75,7 @@ def _ours(item: dict[str, Any]) -> bool:
 def _files(paths: Iterable[str], gatherer: Gatherer) -> Iterator[tuple[str, bytes]]:
     for path in paths:
         if path == "-":
-            yield "standard input", sys.stdin.buffer.read()
+            yield STDIN, sys.stdin.buffer.read()
             continue
         place = Path(path)
         if not place.exists():

@@ -20,7 +20,7 @@ from pawl.adapters.artifacts.catalog import BUNDLES, COMPONENTS
 from pawl.adapters.artifacts.factory import artifact_store
 from pawl.adapters.artifacts.local import LocalDirectory
 from pawl.core.config import ArtifactsConfig
-from pawl.core.errors import ArtifactError
+from pawl.core.errors import ArtifactError, ConfigError
 from pawl.interfaces.cli.artifact_progress import ProgressLines
 from pawl.ports.artifacts import Artifact
 
@@ -172,6 +172,8 @@ def prune(
         pawl artifact prune
         pawl artifact prune --max-gb 2
     """
+    if max_gb is not None and not 0 <= max_gb < float("inf"):
+        raise ConfigError("--max-gb", [f"{max_gb:g} is no size; 0 removes everything"])
     store = artifact_store()
     store.cache.prepare()
     limit = store.max_bytes if max_gb is None else int(max_gb * 10**9)

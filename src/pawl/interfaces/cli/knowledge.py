@@ -46,7 +46,7 @@ def removals(
     from pawl.core.knowledge import answer
 
     tables = knowledge(corrections)
-    to = answer.demand_known(tables, to) if to else ""
+    since, to = (answer.demand_known(tables, each) if each else "" for each in (since, to))
     rows = answer.removals(tables, since, to, subresources=subresources)
     emit(
         rows,

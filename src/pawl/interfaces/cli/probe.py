@@ -12,6 +12,7 @@ import yaml
 from cyclopts import App, Parameter
 
 from pawl.core import evidence
+from pawl.core.errors import ConfigError
 from pawl.interfaces.wiring import find_config
 from pawl.probes import process
 from pawl.probes.prober import read_config
@@ -45,6 +46,10 @@ def start(
     max_hours: Annotated[float | None, Parameter(help="End by itself after this.")] = None,
 ) -> int:
     """Start the prober, or adopt the one that runs."""
+    if max_hours is not None and max_hours <= 0:
+        raise ConfigError(
+            "--max-hours", [f"{max_hours:g} is no time; leave it out for the default"]
+        )
     path, out_dir = _out_dir(config)
     adopted = process.running(out_dir)
     handle = adopted or process.start(path, out_dir, max_hours)
