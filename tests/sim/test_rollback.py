@@ -98,6 +98,19 @@ async def test_where_nothing_was_changed_there_is_no_way_back_to_take() -> None:
 
 
 @virtual
+async def test_new_machines_of_the_control_plane_go_back_by_the_plan_that_is_named() -> None:
+    cluster = SimCluster(policy=QUICK)
+    target = Target(kubernetes="1.37.0", only=("control-plane",), control_plane_strategy="replace")
+    plan = await killed(cluster, target, "control-plane/1.37.0/retire/cp-3", "remove-machine")
+    with pytest.raises(Refused, match=r"pawl plan --only control-plane --to 1\.36\.0"):
+        reverse(plan, view_of(cluster.journal, RUN), cluster.state(), cluster.config)  # type: ignore[arg-type]
+    named = planned(cluster, Target(kubernetes="1.36.0", only=("control-plane",)))
+    ended = await drive(cluster, named, holder="back", run="run-back")
+    assert (ended.outcome, cluster.world.violations) == ("done", []), ended.why
+    assert versions(cluster)["kube-apiserver"] == {"1.36.0"}
+
+
+@virtual
 async def test_after_the_finish_the_old_binary_is_refused_with_the_reason() -> None:
     cluster = SimCluster(policy=QUICK)
     target = Target(kubernetes="1.37.0", only=("control-plane",))

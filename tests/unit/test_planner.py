@@ -345,3 +345,15 @@ def test_the_exit_of_a_downgrade_closes_with_its_last_member() -> None:
     exits = [s.exit.name for s in the_plan.steps if "swap" in s.id or "converge" in s.id]
     assert exits == ["downgrade-cancel", "downgrade-cancel", "upgrade", "upgrade"]
     assert "--etcd 3.6" in the_plan.steps[-1].exit.how
+
+
+def test_a_control_plane_on_new_machines_goes_back_by_the_old_binary_while_it_emulates() -> None:
+    state = cluster()
+    conf = config(state)
+    target = Target(kubernetes="1.37.0", only=("control-plane",), control_plane_strategy="replace")
+    the_plan = plan(state, target, conf)
+    retired = the_plan.step("control-plane/1.37.0/retire/cp-3")
+    assert (retired.exit.name, "--to 1.36.0" in retired.exit.how) == ("old-binary", True)
+    soaking = until(state, the_plan, "control-plane/1.37.0/soak")
+    back = plan(soaking, Target(kubernetes="1.36.0", only=("control-plane",)), conf)
+    assert ids(back, "swap") == [f"control-plane/1.36.0/swap/cp-{n}-v1370" for n in (1, 2, 3)]

@@ -196,6 +196,14 @@ def _swap_all(draft: Draft, target: Version, emulate: str, old: Minor) -> None:
 def _replace(draft: Draft, target: Version, emulate: str) -> None:
     servers = _hosts(draft.state)
     old = [a for a in servers if (v := running(a, draft.state)) is None or v < target]
+    told = [v for a in old if (v := running(a, draft.state)) is not None]
+    back = Exit(
+        name="old-binary",
+        how=f"The old binary on the new machines: pawl plan --only control-plane --to {min(told)}."
+        if told
+        else "The old binary on the new machines.",
+        seconds=18.0 * len(servers),
+    )
     for server in old:
         host = draft.state.host(server.host)
         pool = host.pool if host else "default"
@@ -206,11 +214,7 @@ def _replace(draft: Draft, target: Version, emulate: str) -> None:
             AddControlPlane(machine=name, pool=pool, target=str(target), emulate=emulate),
             why=f"Takes the place of {server.host}: verified at its own address, then balanced.",
             risk="A new machine needs room at the provider.",
-            exit=Exit(
-                name="old-binary",
-                how="Old machines still serve; remove the new one, or add one of the old image.",
-                seconds=30.0,
-            ),
+            exit=back,
         )
         draft.add(
             f"control-plane/{target}/retire/{server.host}",

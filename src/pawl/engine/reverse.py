@@ -186,6 +186,13 @@ def _closed(action: AnyAction, state: ClusterState, plan: Plan) -> str:
                     f"{old} does not know: after the finish there is no way back but a snapshot "
                     "of etcd."
                 )
+        case AddControlPlane() | RetireControlPlane():
+            was = ", ".join(plan.source.versions.get("kube-apiserver", ())) or "OLD"
+            return (
+                "machines of the control plane were made anew, and the old ones do not come back. "
+                "Until the finish the old binary runs on the new ones: pawl plan --only "
+                f"control-plane --to {was}."
+            )
         case _ if isinstance(action, MACHINES):
             return (
                 "machines were made and removed: what is gone cannot come back. `pawl abort` "
