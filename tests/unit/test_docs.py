@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from cyclopts import App
 
 from pawl.core.config import Config
 from pawl.interfaces.cli.main import COMMANDS, app
@@ -39,3 +42,40 @@ def test_every_setting_is_documented() -> None:
     for name, section in components.items():
         for setting in section.get("properties", {}):
             assert f"`{setting}`" in page, f"docs/configuration.md lacks `{setting}` of {name}"
+
+
+def _shown() -> dict[str, list[str]]:
+    """Every command line that a page or a help text shows, without what the shell does with it."""
+    pages = {p.name: p.read_text() for p in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]}
+    pages.update({f"pawl {n} --help": text for n, text in _helps(app)})
+    names = {name for _, name, _, _ in COMMANDS}  # a sentence may begin with "pawl" too
+    shown = {}
+    for name, text in pages.items():
+        for line in text.replace("\\\n", " ").splitlines():
+            found = re.match(r"\s*(?:\$ )?pawl ([a-z].*)", line)
+            if not found or found[1].split()[0] not in names or "[" in found[1]:
+                continue
+            words = re.split(r" #| \| | > | && |  |; ", found[1].replace("…", ""))[0]
+            shown[f"{name}: pawl {words}"] = shlex.split(re.sub(r"\$\([^)]*\)", "x", words))
+    return shown
+
+
+def _helps(command: App, path: str = "") -> Iterator[tuple[str, str]]:
+    for word in command:
+        if not word.startswith("-"):
+            below, name = command[word], f"{path} {word}".strip()
+            yield name, below.help or ""
+            yield from _helps(below, name)
+
+
+SHOWN = _shown()
+
+
+def test_enough_commands_are_shown() -> None:
+    assert len(SHOWN) > 150
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_what_is_shown_is_understood(line: str) -> None:
+    """An option that a page names and no command has is found by a reader at the worst moment."""
+    app.parse_args(SHOWN[line], exit_on_error=False, print_error=False)
