@@ -1,5 +1,5 @@
-"""A real run over real nodes, judged by the lab's own Prometheus: a fault on a new node alone is
-found and the way back is taken.
+"""Real runs over real nodes, judged by the lab's own Prometheus: a fault on a new node alone is
+found and the way back is taken; a quiet run with its packs raises no alarm, and lands.
 
 The numbers are small so that it takes minutes: a reading each second, rates over three.
 """
@@ -7,6 +7,8 @@ The numbers are small so that it takes minutes: a reading each second, rates ove
 from __future__ import annotations
 
 import json
+import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,15 @@ OLD, NEW = "1.36.0", "1.37.0"
 PORT = 30090
 WORKERS = ("worker-1", "worker-2")
 RULES = Path(__file__).parents[1] / "fixtures" / "rules"
+TAIL = 20
+"""Seconds in which alerts of a machine stay silenced after the work on it."""
+PACK = """\
+pack: shop
+checks:
+  - {name: may begin, when: [before], run: [test, "!", -e, refuse]}
+  - {name: holds, when: [during], run: ["true"], every: 1}
+  - {name: is liked, when: [after], run: ["true"]}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +140,9 @@ def settings(lab: Lab) -> Callable[..., Pawl]:
     """pawl over the lab with other policies. Gates that tell how busy the machine under the lab is
     are left out: it runs a cluster on two cores."""
 
-    def change(on_fail: str, soak: float) -> Pawl:
+    def change(on_fail: str, soak: float, patience: float, *packs: Path) -> Pawl:
         config = yaml.safe_load(lab.dir.config.read_text())
-        config["metrics"] |= {"step": 2, "rate_window": 3, "warm_up": 20}
+        config["metrics"] |= {"step": 2, "rate_window": 3, "warm_up": 20, "silence_tail": TAIL}
         config["metrics"]["rules"] = [str(p) for p in sorted(RULES.glob("*.yaml"))]
         config["metrics"]["gates"] = {
             name: {"enabled": False}
@@ -141,8 +152,8 @@ def settings(lab: Lab) -> Callable[..., Pawl]:
                 *("api-latency", "etcd-fsync", "etcd-commit"),
             )
         }
-        gates = {"mode": "block", "every": 2, "patience": 120, "on_fail": on_fail}
-        config["policy"]["gates"] = gates
+        gates = {"mode": "block", "every": 2, "patience": patience, "on_fail": on_fail}
+        config["policy"] |= {"gates": gates, "packs": [str(p) for p in packs]}
         config["policy"]["soak"]["node"] = soak
         lab.dir.config.write_text(yaml.safe_dump(config))
         return Pawl(lab.dir.config)
@@ -153,6 +164,10 @@ def settings(lab: Lab) -> Callable[..., Pawl]:
 def swapped(worker: str) -> Callable[[Event], bool]:
     step = f"/swap/{worker}"
     return lambda e: e["event"] == "step-done" and str(e["step"]).endswith(step)
+
+
+def judged(verdict: str) -> Callable[[Event], bool]:
+    return lambda e: e["event"] == "gates-judged" and e["verdict"] == verdict
 
 
 def kubelets(pawl: Pawl) -> dict[str, str]:
@@ -172,7 +187,7 @@ def test_a_fault_on_a_new_node_alone_takes_it_back(
     lab: Lab, settings: Callable[..., Pawl], tmp_path: Path
 ) -> None:
     # Longer than the warm-up: before it nothing is measured on the new node, and nothing held.
-    pawl = settings("roll-back-nodes", soak=45)
+    pawl = settings("roll-back-nodes", 45, 120)
     pawl.plan("--to", NEW, "--only", "nodes")
     run = PawlRun(pawl, "--no-probe")
     run.until(swapped("worker-1"))
@@ -196,3 +211,61 @@ def test_a_fault_on_a_new_node_alone_takes_it_back(
     assert all(r["gate"].startswith("http-") for r in failed), failed
     assert 'class="new"' in page
     assert 'aria-label="http-5xx of pawl-lab/DaemonSet/edge: fail"' in page
+
+
+@pytest.mark.usefixtures("traffic")
+def test_a_quiet_run_with_its_packs_raises_no_alarm_and_lands(
+    lab: Lab, settings: Callable[..., Pawl]
+) -> None:
+    packs = lab.dir.path / "packs"
+    packs.mkdir()
+    (packs / "shop.yaml").write_text(PACK)
+    (packs / "refuse").touch()
+    pawl = settings("pause", 20, 60, packs / "shop.yaml")
+    pawl.plan("--to", NEW, "--only", "nodes")
+
+    refused = PawlRun(pawl, "--no-probe")
+    assert refused.finish() == 2
+    assert "may begin: it says no" in refused.why()
+    assert not refused.done()
+    (packs / "refuse").unlink()
+
+    run = PawlRun(pawl, "--no-probe")
+    run_id = str(run.until(swapped("worker-1"))["run"])
+    assert silences(lab, run_id, "active") == {"worker-1"}
+    run.until(judged("inconclusive"))  # too few samples of the new node at first
+    run.until(judged("pass"))
+    seen = pawl.json("verify", "--gate", "websocket-errors")  # exit code 0: it passes
+    (edge,) = [r for r in seen["readings"] if r["group"] == "pawl-lab/DaemonSet/edge"]
+    assert (edge["verdict"], edge["against"]) == ("pass", "old nodes")
+    assert min(edge["samples"]) >= 8
+
+    assert run.finish(240) == 0, run.said()
+    assert kubelets(pawl) == dict.fromkeys(WORKERS, NEW)
+    assert not [e for e in run.seen if e["event"] == "paused"]
+    assert not [e for e in run.seen if e["event"] == "gates-judged" and e["failed"]]
+    _, data = report(pawl, run_id, lab.dir.path / "report")
+    assert {(o["check"], o["phase"], o["verdict"]) for o in data["packs"]} == {
+        ("may begin", "before", "pass"),
+        ("holds", "during", "pass"),
+        ("is liked", "after", "pass"),
+    }
+    wait("the silences to end", lambda: not silences(lab, run_id, "active"), TAIL + 20)
+    assert silences(lab, run_id, "expired") == set(WORKERS)
+
+
+def silences(lab: Lab, run: str, state: str) -> set[str]:
+    """The workers whose alerts are silenced on behalf of the run, in the lab's Alertmanager."""
+    context = ssl.create_default_context(cafile=str(lab.dir.pki / "ca.crt"))
+    pair = lab.dir.pki / "pawl-metrics-client"
+    context.load_cert_chain(f"{pair}.crt", f"{pair}.key")
+    url = yaml.safe_load(lab.dir.config.read_text())["metrics"]["alertmanager"]
+    answer = httpx.get(f"{url}/api/v2/silences", verify=context, trust_env=False)
+    return {
+        worker
+        for silence in answer.raise_for_status().json()
+        if silence["createdBy"] == f"pawl:{run}" and silence["status"]["state"] == state
+        for matcher in silence["matchers"]
+        for worker in WORKERS
+        if matcher["name"] == "node" and re.fullmatch(matcher["value"], worker)
+    }
