@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import msgspec
 
 from pawl.core import events as e
@@ -103,3 +105,12 @@ def test_all_three_formats_hold_the_sentence_and_the_page_fetches_nothing() -> N
     assert not any(word in page for word in ("http://", "https://", "<script", "@import", "src="))
     again = msgspec.json.decode(msgspec.json.encode(report), type=model.Report)
     assert again == report
+
+
+def test_the_picture_alone_is_a_whole_document_that_fetches_nothing() -> None:
+    picture = ElementTree.fromstring(report_html.svg(model.build(PLAN, run(), None)))
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    style = picture.findtext("{http://www.w3.org/2000/svg}style") or ""
+    assert "--card" in style
+    assert "url(" not in style
+    assert "href" not in ElementTree.tostring(picture, encoding="unicode")

@@ -69,6 +69,14 @@ def _pictures(r: Report) -> str:
     )
 
 
+def svg(r: Report) -> str:
+    """The timeline as a picture of its own, for a pull request or a page of somebody else's."""
+    opening, _, rest = timeline(r).partition(">")
+    namespaced = opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    ground = '<rect width="100%" height="100%" fill="var(--card)"/>'
+    return f"{namespaced}><style>{escape(STYLE)}</style>{ground}{rest}\n"
+
+
 def render(r: Report) -> str:
     style = STYLE
     tiles = "".join(

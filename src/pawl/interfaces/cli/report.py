@@ -59,7 +59,7 @@ def report(
     *,
     config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
     output: Annotated[
-        Literal["md", "json", "yaml", "html"], Parameter(name=["--output", "-o"])
+        Literal["md", "json", "yaml", "html", "svg"], Parameter(name=["--output", "-o"])
     ] = "md",
     out: Annotated[Path | None, Parameter(name="--out")] = None,
 ) -> int:
@@ -71,7 +71,9 @@ def report(
 
       pawl report RUN -o json
 
-      pawl report --out report/        # report.md, report.json and report.html
+      pawl report -o svg > run.svg     # the timeline alone, for a pull request
+
+      pawl report --out report/        # report.md, report.json, report.html and report.svg
 
     Exit code 0: proved; 1: a figure missed its target; 3: something was not measured.
 
@@ -84,7 +86,7 @@ def report(
     output
         Format for the terminal.
     out
-        Directory for report.md, report.json and report.html, instead of the terminal.
+        Directory for report.md, .json, .html and .svg, instead of the terminal.
     """
 
     async def load() -> model.Report:
@@ -96,6 +98,7 @@ def report(
         "md": report_md.render(made),
         "json": msgspec.json.format(msgspec.json.encode(made)).decode() + "\n",
         "html": report_html.render(made),
+        "svg": report_html.svg(made),
     }
     if out is None and output == "yaml":
         yaml.safe_dump(msgspec.to_builtins(made), sys.stdout, sort_keys=False)
@@ -109,7 +112,7 @@ def report(
             with os.fdopen(descriptor, "w") as file:
                 file.write(text)
         print(made.verdict.sentence)
-        print(f"Report: {out / 'report.html'} (also .md and .json)")
+        print(f"Report: {out / 'report.html'} (also .md, .json and .svg)")
     if made.verdict.good is None:
         return 3
     return 0 if made.verdict.good else 1
