@@ -20,22 +20,22 @@ are no quicker: an upload is bound by one core of this machine."""
 
 SECONDS: dict[str, float] = {
     "preflight": 1.0,  # one observation of everything
-    "stage-binaries": 4.0,  # upload of 20-130 MB, a checksum and the question on the host
+    "stage-binaries": 3.0,  # upload of 20-130 MB, a checksum and the question on the host
     "backup-etcd": 1.0,  # field: save 0.9 s and restore 0.7 s for 126 MB
     "move-etcd-leader": 0.8,  # under 0.1 s, and reading the leader again
     # 7 s of it are etcd's own: it waits its request timeout for the watches of API servers to end
     # before it stops; 2 s are between the two looks at the quorum.
-    "swap-etcd-member": 12.5,
+    "swap-etcd-member": 12.0,
     "replace-etcd-machine": 20.0,
     "converge-etcd": 1.0,  # up to 4 s, the servers' monitor tick, mostly passed by then
     "enable-etcd-downgrade": 5.0,  # field: 4.1 s
     "cancel-etcd-downgrade": 1.0,
-    "swap-api-server": 14.5,  # drain 2 s, shutdown delay 5 s, its watches 1 s, start and hooks 5 s
-    "finish-emulation": 14.0,
+    "swap-api-server": 13.0,  # drain 1 s, shutdown delay 5 s, its watches 1 s, start and hooks 5 s
+    "finish-emulation": 13.0,
     "swap-controller": 1.5,
     "add-control-plane": 30.0,
     "retire-control-plane": 15.0,
-    "add-node": 4.3,
+    "add-node": 3.5,
     "close-nodes": 0.5,
     "retire-node": 15.0,  # two tiers of pods, each with a successor to wait for and 5 s to stop
     "swap-node": 12.0,
@@ -54,8 +54,8 @@ def kind_of(action: AnyAction) -> str:
 
 
 BESIDE_PODS: dict[str, float] = {
-    "retire-node": 8.0,  # the last pods end 5 s after their successors are Ready, then its machine
-    "swap-node": 10.0,
+    "retire-node": 6.0,  # the last pods end 5 s after their successors are Ready, then its machine
+    "swap-node": 8.0,
 }
 """What such a step takes beside the time in which its pods become Ready elsewhere."""
 
