@@ -13,10 +13,11 @@ import anyio
 import pytest
 import yaml
 from msgspec.structs import replace
+from rich.console import Console
 
 from pawl.adapters.store import FileLock, SqliteJournal
 from pawl.core.errors import PawlError, Refused
-from pawl.core.events import Aborted, Paused, RunEnded, RunStarted
+from pawl.core.events import Aborted, Paused, RunEnded, RunStarted, StepDone, StepStarted
 from pawl.core.plan import Plan, Step, Target, encode
 from pawl.core.planner import plan as planned
 from pawl.engine.runner import Stop
@@ -206,6 +207,14 @@ def test_a_terminal_that_cannot_redraw_gets_lines(
     assert isinstance(screen_for("table", desk.plan, set()), PlainLines)
     monkeypatch.setenv("TERM", "xterm")
     assert isinstance(screen_for("table", desk.plan, set()), LiveView)
+
+
+def test_what_an_earlier_process_did_took_no_time_that_this_one_knows(desk: Desk) -> None:
+    first, second = (s.id for s in desk.plan.steps[:2])
+    view = LiveView(desk.plan, {first}, Console(file=io.StringIO()))
+    view.event(StepStarted(at=5.0, run="r", step=second, attempt=1))
+    view.event(StepDone(at=12.0, run="r", step=second))
+    assert [view._row(step, 1.0, 12.0)[2] for step in (first, second)] == ["", "7 s"]
 
 
 def test_what_is_unfinished_is_gone_on_with(desk: Desk) -> None:

@@ -268,7 +268,8 @@ class LiveView(Narrator):
     def _row(self, step: str, predicted: float, now: float) -> tuple[RenderableType, ...]:
         match self._status.get(step):
             case "done":
-                return Text("✓", "green"), Text(step, "dim"), duration(self._took.get(step, 0.0))
+                took = self._took.get(step)  # none when an earlier process did it
+                return Text("✓", "green"), Text(step, "dim"), "" if took is None else duration(took)
             case "failed":
                 return Text("✗", "red"), Text(step, "red"), Text(self._why.get(step, ""), "red")
             case "running":
