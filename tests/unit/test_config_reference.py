@@ -43,3 +43,9 @@ def test_a_host_list_tells_all_its_mistakes() -> None:
         "line 1: unknown role `control-plan`; did you mean `control-plane`?",
         "line 2: write name,address,role+role[,pool]",
     )
+
+
+def test_every_setting_has_a_meaning() -> None:
+    """A name and a number are not documentation."""
+    without = [line for line in reference().splitlines() if line.endswith("|  |")]
+    assert without == []

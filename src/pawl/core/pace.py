@@ -43,8 +43,9 @@ class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     stop: Time = 5.0
     """Assumed until a pod has ended; its grace period, where that is shorter."""
     detach: Time = 10.0
-    """Assumed for one volume, as `attach`."""
+    """Assumed until one volume has left its node."""
     attach: Time = 15.0
+    """Assumed until it is on the new one."""
     boot: Time = 60.0
     """Assumed until a new machine is a Ready node."""
     tail: Time = 15.0

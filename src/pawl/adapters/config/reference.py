@@ -90,16 +90,21 @@ def _section(
         hint = hints[info.name]
         item = structure.item_of(hint)
         named = structure.named_of(hint)
+        meaning = meanings.get(info.name, "")
         section = named or structure.section_of(item if item is not None else hint)
         if section:
             place = f"{path}.{info.name}" if path else info.name
             inner.append((f"{place}.NAME" if named else place, section))
-        parts.append(
-            f"| `{info.name}` | {_value(hint)} | {_default(info)} | {meanings.get(info.name, '')} |"
-        )
+            meaning = meaning or _first_sentence(section)
+        parts.append(f"| `{info.name}` | {_value(hint)} | {_default(info)} | {meaning} |")
     parts.append("")
     for name, section in inner:
         _section(section, name, parts, seen)
+
+
+def _first_sentence(section: type[msgspec.Struct]) -> str:
+    text = " ".join((inspect.getdoc(section) or "").split())
+    return f"{text.split('. ')[0].rstrip('.')}."
 
 
 def _value(hint: Any) -> str:
