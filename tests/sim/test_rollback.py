@@ -7,6 +7,7 @@ from harness import RUN, UP, Crash, Watch, drive, planned, versions, virtual
 
 from pawl.core.config import PolicyConfig, SoakConfig
 from pawl.core.errors import Refused
+from pawl.core.events import Aborted
 from pawl.core.plan import Target
 from pawl.engine.effects import Effect
 from pawl.engine.record import view_of
@@ -118,6 +119,19 @@ async def test_after_the_finish_the_old_binary_is_refused_with_the_reason() -> N
     assert (await drive(cluster, plan)).outcome == "done"
     with pytest.raises(Refused, match=r"serves 1\.37 proper"):
         reverse(plan, view_of(cluster.journal, RUN), cluster.state(), cluster.config)
+
+
+@virtual
+async def test_a_swap_that_was_begun_and_changed_nothing_needs_no_way_back() -> None:
+    cluster = SimCluster(policy=QUICK)
+    api = planned(cluster, Target(kubernetes="1.37.0", only=("control-plane",)))
+    assert (await drive(cluster, api, run="run-0")).outcome == "done"
+    nodes = Target(kubernetes="1.37.0", only=("nodes",))
+    plan = await killed(cluster, nodes, "nodes/1.37.0/swap/worker-1", "cordon")
+    cluster.journal.append(Aborted(at=0.0, run=RUN, why="late.", by="test"))
+    assert (await drive(cluster, plan)).outcome == "aborted"  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="nothing was changed after the start"):
+        reverse(plan, view_of(cluster.journal, RUN), cluster.state(), cluster.config)  # type: ignore[arg-type]
 
 
 @virtual

@@ -71,13 +71,7 @@ def reverse(
     _stage(draft, swaps)
     lowered = any(isinstance(s.action, EnableEtcdDowngrade) for s in begun)
     if not swaps and not lowered:
-        raise Refused(
-            [
-                f"nothing was changed after {to_step or 'the start'}: what was done there (checks, "
-                "binaries laid ready, backups) needs no way back. `pawl abort` gives back what "
-                "a run has taken."
-            ]
-        )
+        raise Refused([_nothing_after(to_step)])
     if lowered:
         draft.add(
             "back/etcd/cancel-downgrade",
@@ -101,6 +95,8 @@ def reverse(
     draft.add("back/landed", "landed", Landed(), why="Asserted per object, as for the way there.")
     if draft.problems:
         raise Refused(draft.problems)
+    if len(draft.steps) == 1:  # swaps were begun, and none came as far as the switch
+        raise Refused([_nothing_after(to_step)])
     return Plan(
         cluster=plan.cluster,
         target=draft.target,
@@ -108,6 +104,14 @@ def reverse(
         pace=config.policy.pace,
         steps=tuple(draft.steps),
     ).sealed()
+
+
+def _nothing_after(step: str) -> str:
+    return (
+        f"nothing was changed after {step or 'the start'}: what was done there (checks, binaries "
+        "laid ready, backups, pods moved) needs no way back. `pawl abort` gives back what a run "
+        "has taken."
+    )
 
 
 def _etcd_before(plan: Plan, swaps: Sequence[SwapEtcdMember | ReplaceEtcdMachine]) -> Minor:

@@ -84,7 +84,8 @@ async def rollback(
             print(encode(back).decode().rstrip())
         if not yes:
             others = [w for w in ways if w.plan.steps != back.steps]
-            print("\n".join(_offered(others)), file=sys.stderr)
+            for line in _offered(others):
+                print(line, file=sys.stderr)
             print(
                 f"take this way back: pawl approve {back.digest[:12]} && pawl run "
                 f"{back.digest[:12]}   (or pawl rollback --yes)",
