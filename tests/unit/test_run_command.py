@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pawl.adapters.store import FileLock, SqliteJournal
 from pawl.core.errors import PawlError, Refused
-from pawl.core.events import Aborted, Paused, RunEnded, RunStarted, StepDone, StepStarted
+from pawl.core.events import Aborted, Approved, Paused, RunEnded, RunStarted, StepDone, StepStarted
 from pawl.core.plan import Plan, Step, Target, encode
 from pawl.core.planner import plan as planned
 from pawl.engine.runner import Stop
@@ -215,6 +215,34 @@ def test_what_an_earlier_process_did_took_no_time_that_this_one_knows(desk: Desk
     view.event(StepStarted(at=5.0, run="r", step=second, attempt=1))
     view.event(StepDone(at=12.0, run="r", step=second))
     assert [view._row(step, 1.0, 12.0)[2] for step in (first, second)] == ["", "7 s"]
+
+
+def _approved(desk: Desk, name: str) -> Plan:
+    """Another plan, told apart by what it was computed from, and approved."""
+    source = replace(desk.plan.source, fingerprint=name)
+    other = replace(desk.plan, source=source).sealed()
+    desk.journal.save_plan(other)
+    desk.journal.append(Approved(at=0, run="", digest=other.digest, name="plan", by="t"))
+    return other
+
+
+def test_what_was_approved_before_an_earlier_upgrade_is_not_meant_any_more(desk: Desk) -> None:
+    _approved(desk, "stale")
+    newer = _approved(desk, "newer")
+    assert choose(desk.journal, "")[0] == newer
+    desk.had("run-1", "done", newer)
+    code, _, err = desk.pawl("run", "--no-probe")
+    assert (code, "nothing to run" in err) == (4, True)
+
+
+def test_of_an_unfinished_run_and_a_newer_plan_a_person_chooses(desk: Desk) -> None:
+    """Who makes a new plan because the run halted does not want the same halt again."""
+    desk.had("run-1", "failed")
+    newer = _approved(desk, "newer")
+    code, _, err = desk.pawl("run", "--no-probe")
+    assert (code, "pawl run run-1 or pawl run " + newer.digest[:12] in err) == (2, True)
+    assert choose(desk.journal, newer.digest)[0] == newer
+    assert choose(desk.journal, "run-1")[1] == "run-1"
 
 
 def test_what_is_unfinished_is_gone_on_with(desk: Desk) -> None:

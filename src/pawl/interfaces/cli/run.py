@@ -7,6 +7,7 @@ pawl reads on its next tick, so they work over a second terminal and after a cra
 from __future__ import annotations
 
 import getpass
+import itertools
 import signal
 import socket
 import sys
@@ -87,18 +88,26 @@ def choose(journal: Journal, what: str) -> tuple[Plan, str]:
 
 
 def _unfinished(journal: Journal, runs: tuple[str, ...]) -> Plan:
-    for run_id in runs:
-        view = view_of(journal, run_id)
-        if view.plan and view.outcome not in ENDED:
-            return journal.plan(view.plan)
-        break
+    """The plan of the newest run, if that is not over; else the newest approved plan that is newer
+    than all that was run: what was approved before an earlier upgrade is not meant any more."""
+    ran = {view_of(journal, r).plan for r in runs}
     approvals = view_of(journal, APPROVALS)
-    finished = {view_of(journal, r).plan for r in runs}
-    for digest in journal.plans():
-        if approvals.approved(digest, "plan") and digest not in finished:
-            return journal.plan(digest)
+    newer = itertools.takewhile(lambda digest: digest not in ran, journal.plans())
+    approved = next((d for d in newer if approvals.approved(d, "plan")), "")
+    if runs and (view := view_of(journal, runs[0])).plan and view.outcome not in ENDED:
+        if approved:
+            raise Refused(
+                [
+                    f"run {runs[0]} is not over, and plan {approved[:12]} was approved since: say "
+                    f"which, pawl run {runs[0]} or pawl run {approved[:12]} (and end the old run "
+                    f"first, so that what it took is given back: pawl abort)."
+                ]
+            )
+        return journal.plan(view.plan)
+    if approved:
+        return journal.plan(approved)
     raise PawlError(
-        "nothing to run: no run is unfinished and no plan is approved; "
+        "nothing to run: no run is unfinished and no new plan is approved; "
         "make one with `pawl plan --to VERSION` and approve it with `pawl approve DIGEST`"
     )
 
