@@ -217,7 +217,7 @@ class Measurer:
             return [Sides(gate=gate, group=WHOLE)]
         # A member on a new machine is another instance: what is asked of the whole cluster is
         # missing only when all of it is.
-        lost = before if gate.by == "pod" else dict(list(before.items())[: not groups])
+        lost = before if gate.by == "pod" or not groups else {}
         made = []
         for group in dict.fromkeys((*groups, *lost)):
             treated, control = groups.get(group, ((), ()))
