@@ -353,6 +353,21 @@ def test_a_prober_that_cannot_start_names_the_way_without(
     )
 
 
+def test_a_prober_that_cannot_start_holds_up_no_way_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object) -> None:
+        raise PawlError("the prober did not start.")
+
+    monkeypatch.setattr("pawl.probes.process.start", start)
+    back = _way_back(desk.plan)
+    desk.journal.save_plan(back)
+    desk.had("run-1-back", "paused", back)
+    _drives_to(desk, monkeypatch, "done")
+    code, _, err = desk.pawl("resume")
+    assert (code, err) == (0, "not measured: the prober did not start.\n")
+
+
 def test_a_dry_run_as_json_is_one_effect_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     state = cluster()
     etcd = planned(state, Target(etcd="3.6.14", only=("etcd",)), config(state))

@@ -99,7 +99,9 @@ async def rollback(
             )
         )
         new = _run_id(back)
-        return await measured(session, new, probe, lambda: drive(session, back, new, True, output))
+        return await measured(
+            session, back, new, probe, lambda: drive(session, back, new, True, output)
+        )
 
 
 def _offered(ways: Sequence[Way]) -> list[str]:

@@ -227,7 +227,7 @@ async def run(
         if dry_run:
             return await _rehearse(session, plan, output)
         return await measured(
-            session, run_id, probe, lambda: _go(session, plan, run_id, wait, output)
+            session, plan, run_id, probe, lambda: _go(session, plan, run_id, wait, output)
         )
 
 
@@ -238,16 +238,19 @@ async def _go(session: Session, plan: Plan, run_id: str, wait: bool, output: str
 
 
 async def measured(
-    session: Session, run_id: str, probe: bool, go: Callable[[], Awaitable[int]]
+    session: Session, plan: Plan, run_id: str, probe: bool, go: Callable[[], Awaitable[int]]
 ) -> int:
     """With the prober beside, from before the first step. It ends with a run that is over; one
-    that is to go on keeps it, and the next `pawl run` or `resume` adopts it."""
+    that is to go on keeps it, and the next `pawl run` or `resume` adopts it. One that cannot start
+    holds up no way back."""
     if probe:
         directory = process.directory(session.state_dir)
         try:
             await anyio.to_thread.run_sync(process.start, session.path, directory)
         except PawlError as error:
-            raise PawlError(f"{error} To go without measuring: --no-probe.") from error
+            if not plan.goes_back:
+                raise PawlError(f"{error} To go without measuring: --no-probe.") from error
+            _aside(f"not measured: {error}")
     code = await go()
     if probe:
         await end_prober(session, run_id)
@@ -429,7 +432,7 @@ async def resume(
         of_this_cluster(plan, session.config.cluster)
         session.journal.append(Resumed(at=session.clock.now(), run=run_id, by=who()))
         return await measured(
-            session, run_id, probe, lambda: _go(session, plan, run_id, True, output)
+            session, plan, run_id, probe, lambda: _go(session, plan, run_id, True, output)
         )
 
 
