@@ -25,7 +25,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from pawl.core import invariants
-from pawl.core.actions import StageBinaries
+from pawl.core.actions import ReplaceEtcdMachine, RetireControlPlane, RetireNode, StageBinaries
 from pawl.core.config import PolicyConfig
 from pawl.core.decide import Done, Halt, Start, Wait, decide, finished
 from pawl.core.errors import (
@@ -71,6 +71,9 @@ FULL_WAITING = 5.0
 FULL_AT_LEAST_EVERY = 120.0
 """The same between two steps. A full reading is made while a step runs, where nobody waits for it;
 between steps it is only made when that did not happen for so long."""
+MACHINE_GOES = (ReplaceEtcdMachine, RetireControlPlane, RetireNode)
+"""While one of these runs a full reading waits too: it would ask a machine that is being removed,
+and whoever waits for the reading waits until that is known."""
 
 
 @dataclass
@@ -317,7 +320,9 @@ class Runner:
     async def _next_state(self, state: ClusterState, *, for_cluster: bool = False) -> ClusterState:
         """A full reading now and then; else what the steps touch, which is quicker by far."""
         idle = FULL_WAITING if for_cluster else FULL_AT_LEAST_EVERY
-        serves = FULL_EVERY if self._live.steps else idle
+        live = self._live.steps.values()
+        goes = any(isinstance(s.action, MACHINE_GOES) for s in live)
+        serves = FULL_EVERY if live and not goes else idle
         if anyio.current_time() - self._full_at >= serves or not state.complete:
             return await self._observe_fully(state)
         touched = self._touched | self._at_work()

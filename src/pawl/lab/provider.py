@@ -33,11 +33,8 @@ class LabMachines:
 
     async def list(self) -> tuple[Machine, ...]:
         def read() -> tuple[Machine, ...]:
-            return tuple(
-                self._fact(self._lab.machine(m.name))
-                for m in self._lab.dir.machines()
-                if m.role in OF_THE_CLUSTER
-            )
+            names = [m.name for m in self._lab.dir.machines() if m.role in OF_THE_CLUSTER]
+            return tuple(found for name in names if (found := self._unless_gone(name)))
 
         return await anyio.to_thread.run_sync(read)
 
@@ -82,6 +79,15 @@ class LabMachines:
                     f"asked for was {role} with {dict(versions)}. Remove or replace it first"
                 ]
             )
+
+    def _unless_gone(self, name: str) -> Machine | None:
+        """None for a machine that was removed while the list was read."""
+        try:
+            return self._fact(self._lab.machine(name))
+        except (Refused, FileNotFoundError):
+            if self._lab.dir.machine(name).spec_file.exists():
+                raise
+            return None
 
     @staticmethod
     def _fact(machine: LabMachine) -> Machine:
