@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pawl.engine.room import Room
 from pawl.ports.kube import Pod
-from pawl.ports.watch import Gone, Listed, NodeNow, Put
+from pawl.ports.watch import BudgetNow, Gone, Listed, NodeNow, Put
 
 
 def node(name: str, cpu: int = 1000, **more: object) -> NodeNow:
@@ -77,6 +77,17 @@ def test_a_node_that_takes_no_pods_is_no_room() -> None:
 
 def test_where_a_node_does_not_tell_nothing_is_told() -> None:
     assert not room(OLD, NodeNow(name="new"), pod("a", "old", 9000)).short({"old"})
+
+
+def test_what_changes_no_sum_is_no_reason_to_look() -> None:
+    seen = room(OLD, node("new"), pod("a", "old"))
+    assert not seen.take(Put(what="pods", item=pod("a", "old", ready=True)))
+    assert not seen.take(Put(what="nodes", item=node("new")))
+    assert not seen.take(Put(what="budgets", item=BudgetNow(namespace="a", name="b", allowed=1)))
+    for matters in ({"terminating": True}, {"finished": True}, {"released": "x/y", "owner": ""}):
+        assert room(OLD, pod("a", "old")).take(Put(what="pods", item=pod("a", "old", **matters)))
+    assert seen.take(Put(what="pods", item=pod("a", "new")))
+    assert seen.take(Put(what="nodes", item=node("new", ready=False)))
 
 
 def test_changes_come_to_the_same_as_a_new_list() -> None:

@@ -36,7 +36,7 @@ class Room:
         """UIDs of pods without a node."""
 
     def take(self, change: Change) -> bool:
-        """Whether it was about nodes or pods."""
+        """Whether it changed a sum: most events only say how a pod or a node is."""
         match change:
             case Listed(what="nodes", items=items):
                 self._nodes = {i.name: i for i in items if isinstance(i, NodeNow)}
@@ -47,10 +47,15 @@ class Room:
                     if isinstance(i, Pod):
                         self._learn(i)
             case Put(item=NodeNow() as node):
+                if self._nodes.get(node.name) == node:
+                    return False
                 self._nodes[node.name] = node
             case Gone(item=NodeNow() as node):
                 self._nodes.pop(node.name, None)
             case Put(item=Pod() as pod):
+                before = self._pods.get(pod.uid)
+                if before is not None and _weight(before) == _weight(pod):
+                    return False
                 self._forget(pod)
                 self._learn(pod)
             case Gone(item=Pod() as pod):
@@ -113,6 +118,11 @@ def _open(node: NodeNow) -> bool:
 def _moves(pod: Pod) -> bool:
     """One that is released or ends has a successor, which counts by itself."""
     return not (pod.stays or pod.terminating or pod.released)
+
+
+def _weight(pod: Pod) -> object:
+    """All of a pod that a sum depends on."""
+    return pod.node, pod.finished, pod.stays, _moves(pod), _owner(pod), pod.cpu, pod.memory
 
 
 def _owner(pod: Pod) -> tuple[str, str]:
