@@ -44,6 +44,8 @@ COARSE = 4
 """The past is read at every fourth step: it is only compared with, not watched."""
 ELDERS = 4
 """Old pods of a workload whose youth is looked up as the control of a trend."""
+LATELY = 1.0
+"""Seconds before the last moment within which a pod that was seen is there still."""
 STARTS = (
     "max by (namespace, pod) (kube_pod_start_time) or "
     'max by (namespace, pod) (container_start_time_seconds{container!=""})'
@@ -174,14 +176,15 @@ class Measurer:
 
     async def pods(self, start: float, end: float) -> tuple[Placed, ...]:
         """Which pod ran where, at some time from `start` to `end`."""
-        step = self._config.step * COARSE
-        series = await self._range(self._config.placement, start, end, step)
+        asked = self._config.placement
+        seen = await self._range(asked, start, end, self._config.step * COARSE)
         async with self._busy:
+            there = await self.metrics.query(asked, end)
             started = await self.metrics.query(STARTS, end)
         starts = {
             (s.labels.get("namespace", ""), s.labels.get("pod", "")): s.values[-1] for s in started
         }
-        return placed(series, starts, first=start, lately=end - step)
+        return placed((*seen, *there), starts, first=start, lately=end - LATELY)
 
     # -- gates -------------------------------------------------------------------------------------
 

@@ -105,10 +105,16 @@ class SimMetrics:
     async def query(self, query: str, at: float) -> tuple[Series, ...]:
         if self.down:
             raise Unreachable("the metrics server at http://sim cannot be reached: it is down")
+        if self.empty or not ("start_time" in query or query.startswith("kube_pod_info")):
+            return ()
+        owner = {"created_by_kind": "DaemonSet", "created_by_name": "web"}
         return tuple(
-            Series(labels={"namespace": "shop", "pod": pod}, at=(at,), values=(since,))
-            for pod, (_, since, _) in self._pods(at).items()
-            if "start_time" in query and not self.empty
+            Series(
+                labels={"namespace": "shop", "pod": pod, "node": node, **owner},
+                at=(at,),
+                values=(since,),
+            )
+            for pod, (node, since, _) in self._pods(at).items()
         )
 
     async def rules(self) -> tuple[AlertingRule, ...]:
