@@ -39,6 +39,7 @@ from pawl.engine.measuring import Measurer, Situation
 from pawl.engine.silencing import Silencer, Silencing
 from pawl.ports.metrics import MetricsRefused
 from pawl.ports.silences import Matcher, Silence
+from support_pki import credentials
 
 STEP = 30.0
 DAY = 86400.0
@@ -365,13 +366,12 @@ def test_a_quiet_hour_passes(past: tuple[str, float]) -> None:
 
 @pytest.fixture
 def configured(past: tuple[str, float], tmp_path: Path) -> Path:
-    for name in ("key", "ca", "crt", "kubeconfig", "known_hosts"):
-        (tmp_path / name).touch(mode=0o600)
+    credentials(tmp_path)
     text = {
         "cluster": "shop",
         "hosts": [{"name": "cp-1", "address": "198.18.0.1", "roles": ["control-plane", "etcd"]}],
         "ssh": {"key": "key", "known_hosts": "known_hosts"},
-        "etcd": {"ca": "ca", "cert": "crt", "key": "key"},
+        "etcd": {"ca": "ca.crt", "cert": "etcd.crt", "key": "etcd.key"},
         "api": {"endpoint": "https://198.18.0.1:6443", "kubeconfig": "kubeconfig"},
         "metrics": {"url": past[0], "step": STEP, "rate_window": 60},
     }
