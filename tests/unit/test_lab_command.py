@@ -37,10 +37,11 @@ def pawl(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[object, str, s
     [["ssh", "etcd-1"], ["machine", "reboot", "etcd-1"], ["machine", "power-off", "etcd-1"]],
 )
 def test_a_machine_of_no_lab_is_told_by_the_lab(
-    argv: list[str], capsys: pytest.CaptureFixture[str]
+    argv: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     code, _, err = pawl(capsys, "lab", *argv, "--name", "typo")
     assert (code, "there is no lab 'typo'" in err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_labs_are_an_empty_list_and_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:

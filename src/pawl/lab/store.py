@@ -172,8 +172,11 @@ class LabDir:
     def locked(self, *, alone: bool) -> Iterator[None]:
         """Hold the lab: `alone` for up and down, shared for work on single machines.
 
-        Raises `Refused` at once when another command holds it.
+        Raises `Refused` at once when another command holds it, and for work in a lab that does not
+        exist, of which nothing is left behind.
         """
+        if not alone:
+            self.read()
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         with flock(self.path / ".lock", alone=alone, wait=False) as got:
             if not got:
