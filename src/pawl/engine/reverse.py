@@ -43,7 +43,7 @@ from pawl.core.config import Config
 from pawl.core.draft import Draft
 from pawl.core.errors import Refused
 from pawl.core.model import ClusterState
-from pawl.core.plan import Exit, Phase, Plan, Step, Target
+from pawl.core.plan import Exit, Plan, Step, Target
 from pawl.core.planner import source_of
 from pawl.core.progress import RunView
 from pawl.core.version import Minor
@@ -272,15 +272,11 @@ def _back(draft: Draft, step: Step) -> None:
         _leave_leadership(draft, action.host)
     draft.add(
         f"back/{step.id}",
-        _phase(step),
+        step.phase,
         _exchanged(action),
         why="Back to what ran before, on the present data.",
         exit=Exit(name="forward", how="Run the original plan again.", seconds=step.seconds),
     )
-
-
-def _phase(step: Step) -> Phase:
-    return step.phase
 
 
 def _exchanged(action: Swap) -> AnyAction:
