@@ -179,6 +179,41 @@ def test_nothing_on_standard_input_is_what_a_failed_program_leaves(text: str) ->
     assert "may have failed" in linter.not_read[0].why
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (b"a: 1\nfoo: [1, 2\nbar: {x\n", 3),
+        (CRONJOB.encode() + b"---\nfoo: [1\n", 7),
+        (b"\x00\x01\x02\x03", 1),
+        (b"\xff\xfea", 1),
+    ],
+)
+def test_broken_yaml_without_a_kind_is_not_read(text: bytes, line: int) -> None:
+    (unread,) = linted(text).not_read
+    assert abs(unread.line - line) <= 1
+
+
+def test_what_is_no_manifest_but_yaml_is_clean() -> None:
+    for text in ("replicas: 1\nimage: {tag: !x v1}\n", "# only\n---\n# words\n", ""):
+        assert not linted(text).not_read, text
+
+
+def test_a_templated_api_version_is_not_read() -> None:
+    linter = linted("apiVersion: {{ .Values.api }}\nkind: CronJob\nmetadata:\n  name: {{ .x }}\n")
+    assert "is a template" in linter.not_read[0].why
+
+
+def test_utf_16_is_read() -> None:
+    assert [f[0] for f in found(CRONJOB.encode("utf-16"))] == ["api-removed"]
+
+
+def test_a_list_at_the_top_is_read() -> None:
+    one = yaml.safe_load(CRONJOB)
+    for text in (json.dumps([one, one]), yaml.safe_dump([one, one])):
+        linter = linted(text)
+        assert (len(linter.findings), linter.objects) == (2, 2), text
+
+
 def test_a_template_that_yaml_would_take_for_a_mapping_is_not_read() -> None:
     linter = linted('{{- include "common.deployment" . }}\n')
     assert "is a template" in linter.not_read[0].why

@@ -22,6 +22,7 @@ from pawl.core.lint.owners import Owners
 SUFFIXES = (".yaml", ".yml", ".json")
 SKIPPED = (".git", "node_modules", ".terraform", "__pycache__", ".venv", "vendor")
 _TEMPLATE = re.compile(rb"\{\{")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _IS_TEMPLATE = "is a template: lint what it renders to (helm template … | pawl lint -)"
 
 
@@ -104,6 +105,12 @@ class Linter:
     def data(self, data: bytes, path: str, *, rendered: str = "") -> None:
         """Judge one stream. `rendered` names the chart that it comes from, which is not mended."""
         self.files += 1
+        if data.startswith(_UTF16):  # what `>` of Windows PowerShell writes
+            try:
+                data = data.decode("utf-16").encode()
+            except UnicodeDecodeError:
+                self._unread(path, "is not UTF-16, though it begins so", 1)
+                return
         before = len(self.findings)
         if data.lstrip()[:1] in (b"{", b"["):
             self._json(data, path)
@@ -126,16 +133,16 @@ class Linter:
                 seen.api_version, seen.kind, chunk.text
             ):
                 return
-        elif not seen.parse:
-            if not blank(chunk) and _TEMPLATE.search(chunk.text):
-                self._parsed(chunk, path, lines)
+        elif not seen.parse and blank(chunk):
             return
-        self._parsed(chunk, path, lines)
+        self._parsed(chunk, path, lines)  # without a kind too: broken YAML is not clean
 
     def _parsed(self, chunk: Chunk, path: str, lines: Lines) -> None:
         first = lines.at(chunk.start)
         try:
             for node in from_yaml(chunk.text, first):
+                if _unrendered(node) and _TEMPLATE.search(chunk.text):
+                    self._unread(path, _IS_TEMPLATE, node.line)
                 self._judged(node, path)
         except Unparsable as error:
             why = f"is not YAML: {error}"
@@ -183,6 +190,9 @@ class Linter:
             self._judged(plain(whole, line), path)
 
     def _judged(self, node: Node, path: str) -> None:
+        for item in node.items():  # `kubectl get -o json | jq .items`
+            self.objects += bool(item.text("apiVersion") and item.text("kind"))
+            self._judged(item, path)
         self.findings += self._judge.judge(
             node, path, self._owners.of(os.path.relpath(os.path.realpath(path), self._root))
         )
@@ -210,6 +220,12 @@ class Linter:
 
     def _unread(self, path: str, why: str, line: int = 0) -> None:
         self.not_read.append(NotRead(path=path, line=line, why=why))
+
+
+def _unrendered(node: Node) -> bool:
+    """Whether apiVersion or kind is no text: YAML takes `{{ x }}` for a mapping."""
+    told = (node.get("apiVersion"), node.get("kind"))
+    return any(n is not None and isinstance(n.value, dict) for n in told)
 
 
 def _replace(path: str, data: bytes) -> None:
