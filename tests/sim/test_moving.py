@@ -18,7 +18,7 @@ from pawl.core.pace import Pace
 from pawl.core.plan import digest_of
 from pawl.engine.effects import Effect
 from pawl.testing.cluster import SimCluster
-from pawl.testing.pods import Deployment
+from pawl.testing.pods import POD_START, Deployment
 from pawl.testing.world import World
 
 
@@ -89,6 +89,27 @@ async def test_what_takes_long_to_end_keeps_nobody_waiting_once_its_successor_is
     assert slow.name in ended.why
     left = [p.name for p in pods.pods.values() if p.node == "worker-1"]
     assert left == [slow.name]
+
+
+@virtual
+async def test_an_only_pod_goes_when_its_successor_is_known_everywhere() -> None:
+    cluster = with_chain()
+    pods = cluster.world.pods
+    pods.deployments.append(Deployment(namespace="shop", name="solo", replicas=1))
+    cluster.world.settle()
+    for pod in pods.pods.values():
+        pod.ready_at = 0.0
+    assert (await drive(cluster, planned(cluster, nodes_only(cluster)))).outcome == "done"
+    released = {
+        c.target: c.at
+        for c in cluster.world.changes
+        if c.verb == "release" and pods.names[c.target].startswith("solo")
+    }
+    assert released
+    for c in cluster.world.changes:
+        if c.verb == "evict" and c.target in released:
+            assert c.at - released[c.target] >= POD_START + Pace().handover
+    assert pods.lowest["solo"] == 1
 
 
 @virtual

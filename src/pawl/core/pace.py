@@ -34,6 +34,9 @@ class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Image pulls from one registry at once."""
     settle: Time = 10.0
     """How long a workload stays Ready before what depends on it begins."""
+    handover: Time = 2.0
+    """How long the only successor of an only pod is Ready before that pod goes. A kube-proxy learns
+    of it at its next sync, of which there is one a second at most (iptables.minSyncPeriod)."""
     schedule: Time = 1.0
     """Assumed until a pod has a node."""
     pull: Time = 5.0

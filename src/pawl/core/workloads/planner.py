@@ -270,7 +270,7 @@ class _Planner:
         ready = seen[len(seen) // 4] if seen else pace.pull + pace.ready + c.shape.first_probe
         up = pace.schedule + ready + c.min_ready
         if d.method in ("surge", "surge-restart"):
-            return up
+            return up + (pace.handover if c.replicas == 1 else 0.0)
         attached = sum(1 for p in self.moving[key][:1] for _ in p.claims)
         down = min(c.shape.grace, pace.stop) + attached * (pace.detach + pace.attach)
         return up + down

@@ -84,6 +84,8 @@ class _Drain:
         self.flying: dict[str, tuple[str, str, int]] = {}
         """UID of the pod that goes -> (namespace, owner, Ready pods that must be there again)."""
         self.homeless: dict[str, float] = {}
+        self.full_since: dict[str, float] = {}
+        """UID of an only pod -> since when its successor is Ready."""
         self.tier = -1
         self.leaving: dict[tuple[str, str], int] = {}
         """(namespace, owner) of the tier that leaves -> Ready pods that it had before."""
@@ -181,8 +183,11 @@ class _Drain:
         now = self.ctx.now()
         left = {p.uid for p in pods}
         due = [at for uid, at in self.next_try.items() if uid in left and at > now]
+        pace = self.ctx.moving.pace
+        known = [since + pace.handover for uid, since in self.full_since.items() if uid in left]
+        due += [at for at in known if at > now]
         if self.good_since is not None:
-            due.append(self.good_since + self.ctx.moving.pace.settle)
+            due.append(self.good_since + pace.settle)
         return max(0.02, min([deadline, now + LOOK, *due]) - now)
 
     def _queued(self, pods: list[Pod]) -> bool:
@@ -416,15 +421,22 @@ class _Drain:
 
     async def _succeeded(self, p: Pod) -> bool:
         now = await self.ctx.tools.kube.standing(p.namespace, p.released)
+        name = f"{p.namespace}/{p.name}"
         if now.full:
             self.homeless.pop(p.uid, None)
             self.ctx.moving.throttle.land(p.uid, self.ctx.now())
+            if now.wanted == 1 and not self._handed_over(p.uid):
+                self.reasons[p.uid] = f"pod {name} stays until its successor is known everywhere"
+                return False
             return True
-        self.reasons[p.uid] = (
-            f"pod {p.namespace}/{p.name} stays until its successor is Ready: {_ready(now)}"
-        )
+        self.full_since.pop(p.uid, None)
+        self.reasons[p.uid] = f"pod {name} stays until its successor is Ready: {_ready(now)}"
         self._homeless(p.uid, now)
         return False
+
+    def _handed_over(self, uid: str) -> bool:
+        since = self.full_since.setdefault(uid, self.ctx.now())
+        return self.ctx.now() - since >= self.ctx.moving.pace.handover - 0.001
 
     def _homeless(self, uid: str, now: Standing) -> None:
         """A successor that the scheduler finds no node for is no reason to go on elsewhere."""
