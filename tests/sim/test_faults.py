@@ -714,6 +714,51 @@ async def test_abort_of_a_killed_run_finishes_what_was_half_done() -> None:
 
 
 @virtual
+async def test_abort_puts_back_what_the_run_drained_and_nothing_else() -> None:
+    cluster = quick()
+    plan = planned(cluster, CONTROL_PLANE)
+
+    class KillOnceDrained(Watch):
+        async def after(self, effect: Effect) -> None:
+            if effect.name == "drain-balancer":
+                raise Crash
+
+    with pytest.raises(Crash):
+        await drive(cluster, plan, hook=KillOnceDrained(), holder="killed")
+    (ours,) = [b.host for b in cluster.state().balancer if b.admin != "ready"]
+    person = next(b for b in cluster.world.balancer.values() if b.host != ours)
+    person.admin = "drain"
+    cluster.journal.append(Aborted(at=0.0, run=RUN, why="enough.", by="test"))
+    ended = await drive(cluster, plan, holder="aborting")
+    assert ended.outcome == "aborted"
+    assert [b.host for b in cluster.state().balancer if b.admin != "ready"] == [person.host]
+    assert f"{ours} serves behind the balancer again" in ended.why
+    assert f"{person.host} stays out of the balancer" in ended.why
+
+
+@virtual
+async def test_a_plan_that_needs_a_drained_server_first_asks_for_an_abort() -> None:
+    cluster = quick()
+    forward = Target(kubernetes="1.37.0", etcd="3.6.14")
+    plan = planned(cluster, forward)
+
+    class KillOnceDrained(Watch):
+        async def after(self, effect: Effect) -> None:
+            if effect.name == "drain-balancer" and "finish" in effect.step:
+                raise Crash
+
+    with pytest.raises(Crash):
+        await drive(cluster, plan, hook=KillOnceDrained(), holder="killed")
+    assert "PAWL-C008" in [f.code for f in planned(cluster, forward).findings]
+    back = Target(kubernetes="1.36.0", etcd="3.5.33")
+    with pytest.raises(Refused, match="pawl abort"):
+        planned(cluster, back)
+    cluster.journal.append(Aborted(at=0.0, run=RUN, why="enough.", by="test"))
+    assert (await drive(cluster, plan, holder="aborting")).outcome == "aborted"
+    assert "pawl abort" not in " ".join(f.remedy for f in planned(cluster, back).findings)
+
+
+@virtual
 async def test_a_point_of_no_return_waits_for_its_approval() -> None:
     policy = PolicyConfig(soak=QUICK.soak)
     cluster = SimCluster(policy=policy)

@@ -189,6 +189,12 @@ CASES: list[tuple[str, Severity, Callable[[], ClusterState], Target]] = [
         "C008",
         W,
         lambda: stopped_mid_swap("kube-apiserver", "cp-1", ("1.36.0", "1.37.0")),
+        replace(GOAL, only=("control-plane",)),
+    ),
+    (
+        "C008",
+        B,
+        lambda: stopped_mid_swap("kube-apiserver", "cp-1", ("1.36.0", "1.37.0")),
         GOAL,
     ),
     ("C009", W, of(balancer=()), GOAL),

@@ -115,6 +115,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     waiting_since: float | None = None
     """Since when the run has been waiting without a step being done or begun in between."""
     unfinished: tuple[Effect, ...] = ()
+    drained: tuple[str, ...] = ()
+    """Hosts that the run took out of the load balancer, or was about to, and has not put back."""
     quarantined: dict[str, str] = {}
     """Nodes that stay closed and old because they could not be emptied, and why."""
     gates: GatesView | None = None
@@ -196,10 +198,17 @@ def apply(view: RunView, event: AnyEvent) -> RunView:
             return _with(view, step)
         case EffectIntended():
             effect = Effect(step=event.step, effect=event.effect, target=event.target)
-            return replace(view, unfinished=(*view.unfinished, effect))
+            drained = view.drained
+            if event.effect == "drain-balancer":
+                drained = tuple(dict.fromkeys((*drained, event.target)))
+            return replace(view, unfinished=(*view.unfinished, effect), drained=drained)
         case EffectDone():
             effect = Effect(step=event.step, effect=event.effect, target=event.target)
-            return replace(view, unfinished=tuple(e for e in view.unfinished if e != effect))
+            drained = view.drained
+            if event.effect in ("enable-balancer", "remove-from-balancer"):
+                drained = tuple(h for h in drained if h != event.target)
+            unfinished = tuple(e for e in view.unfinished if e != effect)
+            return replace(view, unfinished=unfinished, drained=drained)
         case Waiting():
             since = view.waiting_since if view.waiting_since is not None else event.at
             return replace(view, waiting=event.why, waiting_step=event.step, waiting_since=since)

@@ -1,8 +1,8 @@
 """Whatever pawl changed, it gives back: on success, on failure, and here on abort.
 
-What there is to give back is read from the cluster, where cordons and taints carry pawl's mark; in
-the balancer it is every API server of the plan that is ready and not in service. A step that was
-cut in half is finished first.
+What there is to give back is read from the cluster, where cordons and taints carry pawl's mark. A
+balancer has no room for a mark, so there the journal tells what the run itself has drained: what a
+person took out stays out. A step that was cut in half is finished first.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ _COMPONENTS = {
 async def everything(ctx: Context, plan: Plan, view: RunView) -> str:
     """Give back cordons, taints and places in the balancer; a sentence on what was given back."""
     told: list[str] = []
+    finished: set[str] = set()
     state = await ctx.look_everywhere()
     for step_id in view.interrupted:
         step = next((s for s in plan.steps if s.id == step_id), None)
         if step is not None and _half_done(ctx, step, state):
             told.append(await _finish(ctx, step))
+            finished.add(getattr(step.action, "host", ""))
     state = await ctx.look_everywhere()
     for node in state.nodes:
         if node.cordoned_by == ctx.owner or marks.leaving(node):
@@ -54,24 +56,29 @@ async def everything(ctx: Context, plan: Plan, view: RunView) -> str:
             told.append(f"Re-opened {node.name}.")
     told += await drain.take_back(ctx)
     told += await loosen.take_back_leeway(ctx, all_of_it=True)
-    for host in _drained_by_us(ctx, plan, state):
-        await api_server.enter_balancer(ctx, host)
-        told.append(f"{host} serves behind the balancer again.")
+    for host in _out_of_balancer(state):
+        if host in {*view.drained, *finished}:
+            await api_server.enter_balancer(ctx, host)
+            told.append(f"{host} serves behind the balancer again.")
+        elif host in _hosts_of(plan):
+            told.append(f"{host} stays out of the balancer: it was not this run that took it out.")
     return " ".join(told) or "There was nothing to give back."
 
 
-def _drained_by_us(ctx: Context, plan: Plan, state: ClusterState) -> list[str]:
-    ours = {
-        s.action.host for s in plan.steps if isinstance(s.action, SwapApiServer | FinishEmulation)
-    }
+def _out_of_balancer(state: ClusterState) -> list[str]:
+    """Hosts whose API server is ready, but takes no new connections from the balancer."""
     return [
         b.host
         for b in state.balancer
-        if b.admin != "ready"
-        and b.host in ours
-        and (server := state.api_server(b.host)) is not None
-        and server.ready
+        if b.admin != "ready" and (server := state.api_server(b.host)) is not None and server.ready
     ]
+
+
+def _hosts_of(plan: Plan) -> set[str]:
+    """The hosts whose API server the plan takes out for a while."""
+    return {
+        s.action.host for s in plan.steps if isinstance(s.action, SwapApiServer | FinishEmulation)
+    }
 
 
 def _half_done(ctx: Context, step: Step, state: ClusterState) -> bool:

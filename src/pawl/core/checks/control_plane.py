@@ -23,19 +23,32 @@ def _finding(
     )
 
 
+def _etcd_goes_first(facts: Facts) -> bool:
+    if not facts.touches_etcd:
+        return False
+    target = Version.parse(facts.target.etcd)
+    return any(m.version and Version.parse(m.version) != target for m in facts.state.members)
+
+
 @check(
     C001="an API server is not ready",
     C008="a control-plane component was left stopped by an interrupted step",
 )
 def servers_ready(facts: Facts) -> Iterator[Finding]:
+    """A server that an interrupted step left out is put back by the plan itself only where that
+    begins with the control plane: a step of etcd or of a node waits for it in vain."""
+    before = _etcd_goes_first(facts) or not facts.touches_control_plane
     for a in facts.state.api_servers:
         if interrupted.server(a, facts.state):
             yield _finding(
                 "C008",
                 f"API server {a.host}",
-                "was taken out of service in the middle of an upgrade.",
-                "Nothing to do: the plan finishes it first.",
-                warn=True,
+                "was taken out of service in the middle of an upgrade"
+                + (", and this plan needs it before it comes to it." if before else "."),
+                "End that run with pawl abort, which puts it back, or go on with it: pawl run."
+                if before
+                else "Nothing to do: the plan finishes it first.",
+                warn=not before,
             )
         elif not a.ready or a.version is None:
             bad = ", ".join(c.name for c in a.checks if not c.ok)
