@@ -13,6 +13,7 @@ from pawl.core.errors import ConfigError
 from pawl.core.knowledge import answer
 from pawl.core.knowledge.rows import key
 from pawl.core.knowledge.store import Knowledge, corrections, shipped
+from pawl.interfaces.cli.knowledge import gates
 
 EXTRACTS = Path(__file__).parents[2] / "tools" / "knowledge" / "extracts"
 
@@ -251,3 +252,26 @@ def test_a_user_corrects_adds_and_drops_rows() -> None:
         corrections({"apis": [{"group": "x"}]}, "own.yaml")
     with pytest.raises(ConfigError, match="no such row"):
         _ = Knowledge(corrections({"drop": ["gates Nope"]}, "own.yaml")).gates
+
+
+def test_the_minor_before_the_oldest_is_where_everything_is_removed_after() -> None:
+    assert answer.demand_span(shipped(), "v1.15", "1.37.2") == ("1.15", "1.37")
+    assert answer.removals(shipped(), "1.15", "1.37") == answer.removals(shipped())
+    for since, to in (("1.14", "1.37"), ("1.15", "1.15"), ("1.37", "1.30"), ("1.30", "1.30")):
+        with pytest.raises(ConfigError):
+            answer.demand_span(shipped(), since, to)
+
+
+def test_gates_as_a_minor_knows_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """APIListChunking: beta in 1.15, GA in 1.29, removed in 1.33."""
+
+    def line(**options: Any) -> list[str]:
+        gates(**options)
+        rows = [row.split() for row in capsys.readouterr().out.splitlines()]
+        return next((row for row in rows if row[0] == "APIListChunking"), [])
+
+    assert line(at="1.28")[1] == "beta"
+    assert line(at="1.30")[1] == "GA"
+    assert not line(at="1.33")
+    assert line(at="1.33", removed=True)
+    assert not line(at="1.32", removed=True)

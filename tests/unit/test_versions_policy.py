@@ -114,3 +114,5 @@ def test_the_command_works_offline_and_says_how_old_it_is(
         command(current="1.99", at="2026-11-24")
     with pytest.raises(ConfigError, match="--current"):
         command()
+    with pytest.raises(ConfigError, match=r"--min-age -5(.|\n)*no day such as"):
+        command(current="1.36", at="soon", min_age=-5)

@@ -77,6 +77,23 @@ def demand_known(knowledge: Knowledge, minor: str) -> str:
     return bare
 
 
+def demand_span(knowledge: Knowledge, since: str, to: str) -> tuple[str, str]:
+    """The two minors of "what changed after `since`, up to `to`"; each may be "". `since` may be
+    the minor before the oldest, after which everything in the tables happened. Raises ConfigError
+    where one is outside the tables, and where nothing can lie between them."""
+    if to:
+        to = demand_known(knowledge, to)
+    major, oldest = key(knowledge.oldest)
+    before = f"{major}.{oldest - 1}"
+    if since.strip().removeprefix("v") != before:
+        since = demand_known(knowledge, since) if since else ""
+    else:
+        since = before
+    if since and to and key(since) >= key(to):
+        raise ConfigError("--from, --to", [f"{to} is not after {since}: nothing lies between them"])
+    return since, to
+
+
 def between(since: str, to: str) -> range:
     """Numbers of the minors that lie after `since`, up to and with `to` (of major 1)."""
     return range(key(since)[1] + 1, key(to)[1] + 1)

@@ -46,7 +46,7 @@ def removals(
     from pawl.core.knowledge import answer
 
     tables = knowledge(corrections)
-    since, to = (answer.demand_known(tables, each) if each else "" for each in (since, to))
+    since, to = answer.demand_span(tables, since, to)
     rows = answer.removals(tables, since, to, subresources=subresources)
     emit(
         rows,
@@ -91,7 +91,7 @@ def stored(
 def gates(
     *,
     removed: Annotated[bool, Parameter(help="Only gates that are gone.")] = False,
-    at: Annotated[str, Parameter(help="Only what --removed says at this minor.")] = "",
+    at: Annotated[str, Parameter(help="As it is at this minor.")] = "",
     output: Output = "table",
     corrections: Corrections = (),
 ) -> int:
@@ -107,19 +107,18 @@ def gates(
 
     tables = knowledge(corrections)
     minor = answer.demand_known(tables, at) if at else tables.newest
-    rows = [g for g in tables.gates if not removed or key(g.removed) <= key(minor)]
+    now = key(minor)
+    rows = list(tables.gates)
+    if removed:
+        rows = [g for g in rows if key(g.removed) <= now]
+    elif at:
+        rows = [g for g in rows if g.at(now) and key(g.removed) > now]
     if output == "table":
+        stages = [g.at(now) or g.stages[-1] for g in rows]
         lines(
             [
-                [
-                    g.name,
-                    g.stages[-1].stage,
-                    cell(g.stages[-1].default),
-                    g.stages[-1].minor,
-                    cell(g.locked),
-                    cell(g.removed),
-                ]
-                for g in rows
+                [g.name, s.stage, cell(s.default), s.minor, cell(g.locked), cell(g.removed)]
+                for g, s in zip(rows, stages, strict=True)
             ],
             ("name", "stage", "default", "since", "locked", "removed"),
         )

@@ -57,6 +57,15 @@ def versions(
     from pawl.core.versions_policy import Ages, advise, ics, running
     from pawl.interfaces.cli.facts import state_of
 
+    wrong = [
+        f"{name} {days}: a number of days from 0 on"
+        for name, days in (("--min-age", min_age), ("--min-patch-age", min_patch_age))
+        if days < 0
+    ]
+    if at and not _is_day(at):
+        wrong.append(f"--at {at!r} is no day such as 2027-01-31")
+    if wrong:
+        raise ConfigError("pawl versions", wrong)
     tables = knowledge(corrections)
     today = at or time.strftime("%Y-%m-%d", time.gmtime())
     rows, as_of = tables.releases, tables.as_of
@@ -98,6 +107,13 @@ def versions(
             out = text(answer)
     sys.stdout.write(out)
     return 1 if answer.days_left is not None and answer.days_left < 0 else 0
+
+
+def _is_day(word: str) -> bool:
+    try:
+        return time.strftime("%Y-%m-%d", time.strptime(word, "%Y-%m-%d")) == word
+    except ValueError:
+        return False
 
 
 def text(answer: Versions) -> str:
