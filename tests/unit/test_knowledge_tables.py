@@ -275,3 +275,14 @@ def test_gates_as_a_minor_knows_them(capsys: pytest.CaptureFixture[str]) -> None
     assert not line(at="1.33")
     assert line(at="1.33", removed=True)
     assert not line(at="1.32", removed=True)
+
+
+def test_a_correction_whose_minor_is_none_is_refused_with_its_place() -> None:
+    row = {"group": "x", "version": "v1", "kind": "A", "source": "us"}
+    assert corrections({"apis": [{**row, "removed": "1.36"}]}, "own.yaml")
+    stages = [{"minor": "1.2.3", "stage": "beta", "default": True}]
+    gate = {"name": "G", "components": ["kubelet"], "source": "us", "stages": stages}
+    with pytest.raises(ConfigError) as refused:
+        corrections({"apis": [row, {**row, "removed": "soon"}], "gates": [gate]}, "own.yaml")
+    assert "$.apis[1].removed: 'soon'" in str(refused.value)
+    assert "$.gates[0].stages[0].minor" in str(refused.value)

@@ -290,6 +290,14 @@ def test_a_waiver_is_shown_counts_as_warning_and_expires() -> None:
         waive.decode({"waivers": [{"rule": "x"}, {**entry, "expires": "soon"}]}, "w.yaml")
 
 
+def test_a_sarif_place_is_a_uri() -> None:
+    linter = Linter(Judge(shipped(), "1.37"))
+    linter.data(CRONJOB.encode(), "my app/a#1.yaml")
+    (result,) = json.loads(render.sarif(report(linter), "1"))["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "my%20app/a%231.yaml"
+
+
 def test_reports_in_every_format_say_the_same() -> None:
     linter = linted(CRONJOB + "---\n" + PDB + "---\napiVersion: v1\nkind: X\n\tbad\n{{")
     one = report(linter)
@@ -332,12 +340,15 @@ def test_the_command_has_stable_exit_codes(
     Path("gone.yaml").write_text(CRONJOB)
     assert command(".", kube_version="1.37") == 2
     assert "gone.yaml:1: blocker" in capsys.readouterr().out
+    assert command(".", kube_version="1.37", fail_on="blockers") == 2
     Path(".pawl-waivers.yaml").write_text(
         "waivers:\n- {rule: api-removed, owner: a, expires: 2999-01-01, reason: r}\n"
     )
     assert command("gone.yaml", kube_version="1.37") == 1
+    assert command("gone.yaml", kube_version="1.37", fail_on="blockers") == 0
     Path("bad.yaml").write_text("apiVersion: v1\nkind: List\n  x: [\n")
     assert command("bad.yaml", kube_version="1.37") == 3
+    assert command("bad.yaml", kube_version="1.37", fail_on="blockers") == 3
     with pytest.raises(ConfigError):
         command("nothing-here.yaml", kube_version="1.37")
 

@@ -7,7 +7,8 @@ program, as its code is.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -53,9 +54,30 @@ class Corrections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def corrections(data: object, where: str) -> Corrections:
     """Decode a corrections document (already parsed YAML or JSON). Raises ConfigError."""
     try:
-        return msgspec.convert(data if data is not None else {}, type=Corrections)
+        found = msgspec.convert(data if data is not None else {}, type=Corrections)
     except msgspec.ValidationError as error:
         raise ConfigError(where, [f"{error}; see docs/knowledge.md, Corrections"]) from error
+    if wrong := list(_no_minors(msgspec.to_builtins(found), "$")):
+        raise ConfigError(where, wrong)
+    return found
+
+
+_MINORS = frozenset({"minor", "introduced", "served_from", "deprecated", "removed", "announced",
+                     "unreadable", "locked", "added", "from", "until"})  # fmt: skip
+
+
+def _no_minors(value: object, at: str) -> Iterator[str]:
+    """A sentence for every field that holds a minor and is none."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in _MINORS and isinstance(inner, str):
+                if inner and not re.fullmatch(r"\d+\.\d+", inner):
+                    yield f"{at}.{name}: {inner!r} is no minor such as '1.37'"
+            else:
+                yield from _no_minors(inner, f"{at}.{name}")
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _no_minors(inner, f"{at}[{index}]")
 
 
 class Knowledge:

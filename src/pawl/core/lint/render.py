@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
@@ -115,7 +116,7 @@ def sarif(report: Report, version: str, rules: Mapping[str, str] = RULES) -> str
 def _place(path: str, line: int) -> dict[str, Any]:
     return {
         "physicalLocation": {
-            "artifactLocation": {"uri": path.replace("\\", "/")},
+            "artifactLocation": {"uri": quote(path.replace("\\", "/"))},
             "region": {"startLine": max(line, 1)},
         }
     }

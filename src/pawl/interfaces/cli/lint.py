@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from pawl.interfaces.cli.dash import MAY_BE_DASH
 
 Output = Literal["text", "json", "sarif", "junit", "markdown"]
+FailOn = Literal["warnings", "blockers"]
 WAIVERS = ".pawl-waivers.yaml"
 
 
@@ -29,6 +30,10 @@ def lint(
     fix: Annotated[
         bool, Parameter(help="Rewrite where the apiVersion alone is enough.", negative=())
     ] = False,
+    fail_on: Annotated[
+        FailOn,
+        Parameter(help="blockers: exit 0 where there are only warnings, waived blockers too."),
+    ] = "warnings",
     waivers: Annotated[
         Path | None, Parameter(help=f"Waivers (default: {WAIVERS} where it is there).")
     ] = None,
@@ -107,4 +112,5 @@ def lint(
         case _:
             out = render.text(report)
     sys.stdout.write(out)
-    return report.exit_code
+    code = report.exit_code
+    return 0 if code == 1 and fail_on == "blockers" else code
