@@ -30,7 +30,10 @@ def changelog(
         Path | None, Parameter(help="Judge against a saved `pawl status -o json`.")
     ] = None,
     config: Annotated[
-        Path | None, Parameter(help="Judge against the live cluster of this pawl.yaml.")
+        Path | None,
+        Parameter(
+            name=["--config", "-c"], help="Judge against the live cluster of this pawl.yaml."
+        ),
     ] = None,
     manifests: Annotated[
         tuple[str, ...],

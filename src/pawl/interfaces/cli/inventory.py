@@ -10,9 +10,11 @@ import msgspec
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from pawl.core.config import Config
     from pawl.core.inventory.facts import Binary, InventoryFacts
     from pawl.core.inventory.report import Inventory
     from pawl.core.knowledge.store import Knowledge
+    from pawl.interfaces.waivers import Accepted
 
 Output = Literal["table", "json", "yaml", "csv", "markdown", "html"]
 OWNERS, WAIVERS = "owners.yaml", ".pawl-waivers.yaml"
@@ -45,7 +47,10 @@ def inventory(
         Parameter(help="Your own rows for the add-on tables; repeatable.", negative=()),
     ] = (),
     waivers: Annotated[
-        Path | None, Parameter(help=f"Waivers (default: {WAIVERS} where it is there).")
+        Path | None,
+        Parameter(
+            help=f"Waivers (default: those of pawl.yaml, else {WAIVERS}; where it is there)."
+        ),
     ] = None,
     binary: Annotated[
         tuple[Path, ...],
@@ -74,11 +79,14 @@ def inventory(
     """
     import anyio
 
-    from pawl.adapters.manifests.documents import knowledge, read
+    from pawl.adapters.manifests.documents import read
     from pawl.core import accept, ownership
     from pawl.core.errors import ConfigError
     from pawl.core.inventory.inventory import take
+    from pawl.core.knowledge.answer import demand_known
+    from pawl.core.knowledge.store import shipped
     from pawl.interfaces.addons import table as addon_table
+    from pawl.interfaces.tables import tables_of
     from pawl.interfaces.waivers import load, load_if_there
 
     if binary:
@@ -88,28 +96,31 @@ def inventory(
     if owners is None and Path(OWNERS).exists():
         owners = Path(OWNERS)
     owned = ownership.decode(read(owners), str(owners)) if owners else None
-    accepted = (load(waivers) if waivers else load_if_there(Path(WAIVERS))).of_inventory
+    if to:  # a mistake in what was asked for is told before anything is read
+        demand_known(shipped(), to)
 
-    async def gather() -> tuple[InventoryFacts, tuple[str, ...], float]:
+    async def gather() -> tuple[InventoryFacts, Config, Accepted, float]:
         from pawl.interfaces.api_only import open_kubeconfig
         from pawl.interfaces.wiring import open_session
 
         opened = open_kubeconfig(kubeconfig) if kubeconfig else open_session(config)
         async with opened as cluster:
+            own = Path(cluster.config.findings.waivers)
+            accepted = load(waivers) if waivers else load_if_there(own)
             state = await cluster.observe() if hosts and not kubeconfig else None
             facts = await cluster.inventory_source(state, audit, audit_days).read()
-            return facts, cluster.config.findings.addons, cluster.clock.now()
+            return facts, cluster.config, accepted, cluster.clock.now()
 
-    facts, configured, now = anyio.run(gather)
-    tables = knowledge(())
+    facts, configured, accepted, now = anyio.run(gather)
+    tables = tables_of(configured)
     found = take(
         facts,
         to=to or next_minor(facts, tables),
         knowledge=tables,
         ownership=owned,
-        addons=addon_table((*configured, *addons)),
+        addons=addon_table((*configured.findings.addons, *addons)),
     )
-    findings, _ = accept.apply(found.findings, accepted, accept.day_of(now))
+    findings, _ = accept.apply(found.findings, accepted.of_inventory, accept.day_of(now))
     found = msgspec.structs.replace(found, findings=findings)
     sys.stdout.write(shown(found, output))
     return found.exit_code

@@ -361,13 +361,12 @@ async def _planned(
     keep: Callable[[Plan], None],
 ) -> tuple[Plan, str]:
     """The plan, and where it was kept (a sentence, "" for nowhere)."""
-    from pawl.adapters.manifests.documents import knowledge
+    from pawl.interfaces.tables import tables_of
     from pawl.interfaces.wiring import open_session
 
     async with open_session(given) as session:
         known, settings = known_releases(), session.config.findings
-        corrected = (Path(settings.corrections),) if settings.corrections else ()
-        tables = knowledge(corrected)
+        tables = tables_of(session.config)
         accepted, by_rule = waivers.load_if_there(Path(settings.waivers))
         if from_state is not None:
             plan = await compute(

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from pawl.core.lint.finding import Report
+    from pawl.core.lint.waive import Waiver
 
 Output = Literal["text", "json", "sarif", "junit", "markdown"]
 WAIVERS = ".pawl-waivers.yaml"
@@ -27,7 +28,10 @@ def scan(
         ),
     ] = "",
     config: Annotated[
-        Path | None, Parameter(help="pawl.yaml ($PAWL_CONFIG): hosts and audit logs too.")
+        Path | None,
+        Parameter(
+            name=["--config", "-c"], help="pawl.yaml ($PAWL_CONFIG): hosts and audit logs too."
+        ),
     ] = None,
     kubeconfig: Annotated[
         Path | None, Parameter(help="The API alone, with this kubeconfig and no pawl.yaml.")
@@ -43,7 +47,10 @@ def scan(
         Output, Parameter(name=["--output", "-o"], help="text, json, sarif, junit or markdown.")
     ] = "text",
     waivers: Annotated[
-        Path | None, Parameter(help=f"Waivers (default: {WAIVERS} where it is there).")
+        Path | None,
+        Parameter(
+            help=f"Waivers (default: those of pawl.yaml, else {WAIVERS}; where it is there)."
+        ),
     ] = None,
     corrections: Annotated[
         tuple[Path, ...],
@@ -66,39 +73,51 @@ def scan(
     """
     import anyio
 
-    from pawl.adapters.manifests.documents import knowledge, read
+    from pawl.adapters.manifests.documents import knowledge
     from pawl.core.errors import ConfigError
+    from pawl.core.knowledge.answer import demand_known
     from pawl.core.lint import waive
     from pawl.interfaces.api_only import open_kubeconfig
     from pawl.interfaces.scanning import scanned
+    from pawl.interfaces.tables import tables_of
     from pawl.interfaces.wiring import open_session
 
     if config is not None and kubeconfig is not None:
         raise ConfigError("pawl scan", ["give --config or --kubeconfig, not both"])
-    if waivers is None and Path(WAIVERS).exists():
-        waivers = Path(WAIVERS)
-    accepted = waive.decode(read(waivers), str(waivers)) if waivers else ()
     tables = knowledge(corrections)
+    if to:  # a mistake in what was asked for is told before anything is read
+        demand_known(tables, to)
 
-    async def run() -> Report:
+    async def run() -> tuple[Report, tuple[Waiver, ...]]:
         opened = open_kubeconfig(kubeconfig) if kubeconfig else open_session(config)
         async with opened as cluster:
-            return await scanned(
+            accepted = _accepted(waivers, Path(cluster.config.findings.waivers))
+            report = await scanned(
                 cluster,
                 await cluster.observe(),
-                tables,
+                tables_of(cluster.config, corrections),
                 to,
                 files=audit_log,
                 audit_days=audit_days,
                 uses=await cluster.uses(),
             )
+            return report, accepted
 
-    report = anyio.run(run)
+    report, accepted = anyio.run(run)
     today = time.strftime("%Y-%m-%d", time.gmtime())
     findings, notes = waive.apply(report.findings, accepted, today)
     report = msgspec.structs.replace(report, findings=findings, notes=(*report.notes, *notes))
     sys.stdout.write(shown(report, output))
     return report.exit_code
+
+
+def _accepted(given: Path | None, own: Path) -> tuple[Waiver, ...]:
+    """The waivers of the file that was `given`, else of pawl.yaml's `own`, if that is there."""
+    from pawl.adapters.manifests.documents import read
+    from pawl.core.lint import waive
+
+    file = given or (own if own.is_file() else None)
+    return waive.decode(read(file), str(file)) if file else ()
 
 
 def shown(report: Report, output: Output) -> str:

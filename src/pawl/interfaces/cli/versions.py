@@ -22,7 +22,8 @@ def versions(
         Path | None, Parameter(help="Take it from a saved `pawl status -o json`.")
     ] = None,
     config: Annotated[
-        Path | None, Parameter(help="Take it from the live cluster of this pawl.yaml.")
+        Path | None,
+        Parameter(name=["--config", "-c"], help="Take it from the live cluster of this pawl.yaml."),
     ] = None,
     min_age: Annotated[int, Parameter(help="Days since a minor's .0 before it is taken.")] = 60,
     min_patch_age: Annotated[int, Parameter(help="Days before a patch is taken.")] = 7,

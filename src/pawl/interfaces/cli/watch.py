@@ -70,12 +70,16 @@ async def _watch(config: Path | None, to: str, once: bool, dry_run: bool, output
     from pawl.adapters.notify import notifiers
     from pawl.adapters.store import FileLock
     from pawl.adapters.store.sqlite_history import SqliteHistory
+    from pawl.core.knowledge.answer import demand_known
     from pawl.core.watch.metrics import exposition
     from pawl.engine.watching import Settings, Watcher
+    from pawl.interfaces.tables import tables_of
     from pawl.interfaces.wiring import open_session
 
     async with open_session(config) as session:
         settings = session.config.watch
+        if target := to or settings.to:  # told before anything is scanned, as below
+            demand_known(tables_of(session.config), target)
         ways = notifiers(settings.notifiers, agent=f"pawl/{__version__}")
         ownership = _ownership(settings.owners)
         ownership()  # a mistake in the file is told before anything is scanned
@@ -148,7 +152,6 @@ async def _until_told(run: Callable[[anyio.Event], Awaitable[None]]) -> int:
 
 def _look(session: Session, to: str) -> Callable[[], Awaitable[Round]]:
     """One inventory and one scan of the cluster, for the same target."""
-    from pawl.adapters.manifests.documents import knowledge
     from pawl.core import accept
     from pawl.core.inventory.inventory import take
     from pawl.core.lint import waive
@@ -157,6 +160,7 @@ def _look(session: Session, to: str) -> Callable[[], Awaitable[Round]]:
     from pawl.interfaces.addons import table
     from pawl.interfaces.cli.inventory import next_minor
     from pawl.interfaces.scanning import scanned
+    from pawl.interfaces.tables import tables_of
     from pawl.interfaces.waivers import Accepted, load
 
     settings = session.config.watch
@@ -165,7 +169,7 @@ def _look(session: Session, to: str) -> Callable[[], Awaitable[Round]]:
         addons = table(session.config.findings.addons)
         accepted = load(Path(settings.waivers)) if settings.waivers else Accepted()
         owners = _ownership(settings.owners)()
-        tables = knowledge(())
+        tables = tables_of(session.config)
         state = await session.observe()
         facts = await session.inventory_source(state).read()
         target = to or next_minor(facts, tables)
@@ -245,7 +249,9 @@ def _show(config: Path | None, output: Output) -> int:
     path = find_config(config)
     file = Path(load_config(path).state) / "watch.db"
     if not file.exists():
-        print("nothing was watched yet: there is no history")
+        if output == "json":
+            print("[]")
+        print("nothing was watched yet: there is no history", file=sys.stderr)
         return 0
     history = SqliteHistory(file)
     try:
