@@ -487,7 +487,8 @@ async def test_a_server_that_does_not_answer_gives_way_to_one_that_does(api: Api
     await alone.aclose()
 
 
-def test_a_broken_kubeconfig_is_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "k").write_text("clusters: []\n")
+@pytest.mark.parametrize("text", ["clusters: []\n", "", "[]\n", "a: [\n", "clusters: 3\n"])
+def test_a_broken_kubeconfig_is_a_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "k").write_text(text)
     with pytest.raises(ConfigError, match="kubeconfig"):
         KubeClient(tmp_path / "k", "https://127.0.0.1:1", 1.0)

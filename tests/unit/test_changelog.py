@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from pawl.adapters.manifests.using import uses
 from pawl.core.changelog.item import Acknowledgement, Checklist, Item
 from pawl.core.changelog.judge import Facts, Use, findings, judge, judged
 from pawl.core.changelog.parse import between, lacking
 from pawl.core.changelog.render import markdown, page
+from pawl.core.changelog.shipped import urgent
 from pawl.core.errors import ConfigError
 from pawl.core.findings import Severity
 from pawl.core.knowledge.store import shipped
@@ -223,3 +226,24 @@ def test_the_command_reads_offline_and_keeps_acknowledgements(
     assert "Not read" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="not after"):
         command("1.37", "1.36", **run)  # type: ignore[arg-type]
+
+
+def test_manifests_with_a_hole_are_no_evidence(tmp_path: Path) -> None:
+    """What was not seen must not rule a note out."""
+    file = tmp_path / "x.yaml"
+    cron = "apiVersion: batch/v1\nkind: CronJob\n"
+    for encoding in ("utf-8", "utf-16"):
+        file.write_text("# words\n---\n" + cron, encoding=encoding)
+        assert uses((str(tmp_path),)) == (Use("batch/v1", "CronJob", f"{file}:3"),)
+    for hole in ("a: [1\n", "apiVersion: {{ .api }}\nkind: CronJob\n"):
+        file.write_text(cron + "---\n" + hole)
+        with pytest.raises(ConfigError, match=r"line [345]"):
+            uses((str(tmp_path),))
+
+
+def test_the_note_in_the_example_is_there() -> None:
+    told = re.search(r"changelog (\S+) (\S+) --ack (\S+)", command.__doc__ or "")
+    assert told
+    since, to, name = told.groups()
+    notes = urgent(shipped(), Version.parse(f"{since}.0"), Version.parse(f"{to}.0"))
+    assert name in [i.id for i in notes.items]

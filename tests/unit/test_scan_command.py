@@ -95,6 +95,10 @@ def test_an_unknown_target_is_told_before_anything_is_read(session: Session) -> 
         inventory.inventory(to="1.99")
     with pytest.raises(ConfigError, match=r"about Kubernetes 1\.99"):
         anyio.run(watch._watch, None, "1.99", True, True, "text")
+    with pytest.raises(ConfigError, match="--audit-days -1"):
+        scan.scan(to="1.37", audit_days=-1.0)
+    with pytest.raises(ConfigError, match="--audit-days -1"):
+        inventory.inventory(to="1.37", audit_days=-1.0)
     assert session.looks == 0
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import anyio
 import httpx2
 import msgspec
+import yaml
 from lightkube.config import client_adapter
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.exceptions import ConfigError as LightkubeError
@@ -59,7 +60,11 @@ class KubeClient:
             )
             plugin = single.user.exec
             auth = ExecAuth(plugin) if plugin else client_adapter.user_auth(single.user)
-        except (LightkubeError, OSError, KeyError, ValueError, msgspec.DecodeError) as error:
+        except (AttributeError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise ConfigError(  # the library takes the shape of the file for granted
+                str(kubeconfig), ["is no kubeconfig: see `kubectl config view`"]
+            ) from error
+        except (LightkubeError, OSError, ValueError, msgspec.DecodeError) as error:
             raise ConfigError(
                 str(kubeconfig), [f"cannot be used as a kubeconfig: {error}; see `kubectl config`"]
             ) from error

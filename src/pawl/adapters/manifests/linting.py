@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pawl.adapters.manifests import charts
-from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, stream
+from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, stream, unrendered, utf8
 from pawl.core.errors import ConfigError
 from pawl.core.lint import fix
 from pawl.core.lint.finding import LintFinding, NotRead
@@ -22,7 +22,6 @@ from pawl.core.lint.owners import Owners
 SUFFIXES = (".yaml", ".yml", ".json")
 SKIPPED = (".git", "node_modules", ".terraform", "__pycache__", ".venv", "vendor")
 _TEMPLATE = re.compile(rb"\{\{")
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _IS_TEMPLATE = "is a template: lint what it renders to (helm template … | pawl lint -)"
 
 
@@ -105,12 +104,11 @@ class Linter:
     def data(self, data: bytes, path: str, *, rendered: str = "") -> None:
         """Judge one stream. `rendered` names the chart that it comes from, which is not mended."""
         self.files += 1
-        if data.startswith(_UTF16):  # what `>` of Windows PowerShell writes
-            try:
-                data = data.decode("utf-16").encode()
-            except UnicodeDecodeError:
-                self._unread(path, "is not UTF-16, though it begins so", 1)
-                return
+        try:
+            data = utf8(data)
+        except Unparsable as error:
+            self._unread(path, str(error), error.line)
+            return
         before = len(self.findings)
         if data.lstrip()[:1] in (b"{", b"["):
             self._json(data, path)
@@ -141,7 +139,7 @@ class Linter:
         first = lines.at(chunk.start)
         try:
             for node in from_yaml(chunk.text, first):
-                if _unrendered(node) and _TEMPLATE.search(chunk.text):
+                if unrendered(node) and _TEMPLATE.search(chunk.text):
                     self._unread(path, _IS_TEMPLATE, node.line)
                 self._judged(node, path)
         except Unparsable as error:
@@ -220,12 +218,6 @@ class Linter:
 
     def _unread(self, path: str, why: str, line: int = 0) -> None:
         self.not_read.append(NotRead(path=path, line=line, why=why))
-
-
-def _unrendered(node: Node) -> bool:
-    """Whether apiVersion or kind is no text: YAML takes `{{ x }}` for a mapping."""
-    told = (node.get("apiVersion"), node.get("kind"))
-    return any(n is not None and isinstance(n.value, dict) for n in told)
 
 
 def _replace(path: str, data: bytes) -> None:

@@ -23,6 +23,26 @@ class Unparsable(Exception):
         super().__init__(message)
 
 
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def utf8(data: bytes) -> bytes:
+    """The bytes of a file as UTF-8: UTF-16 is what `>` of Windows PowerShell writes. Raises
+    Unparsable."""
+    if not data.startswith(_UTF16):
+        return data
+    try:
+        return data.decode("utf-16").encode()
+    except UnicodeDecodeError as error:
+        raise Unparsable("is not UTF-16, though it begins so", 1) from error
+
+
+def unrendered(node: Node) -> bool:
+    """Whether apiVersion or kind is no text: YAML takes `{{ x }}` for a mapping."""
+    told = (node.get("apiVersion"), node.get("kind"))
+    return any(n is not None and isinstance(n.value, dict) for n in told)
+
+
 def from_yaml(text: bytes, first_line: int = 1) -> Iterator[Node]:
     """The documents of a YAML (or JSON) text. Raises Unparsable."""
     try:

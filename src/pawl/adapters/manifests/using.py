@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator, Sequence
 
 from pawl.adapters.manifests.linting import SKIPPED, SUFFIXES
-from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml
+from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, unrendered, utf8
 from pawl.core.changelog.judge import Use
 from pawl.core.errors import ConfigError
-from pawl.core.lint.glance import Lines, look, split
+from pawl.core.lint.glance import Lines, blank, look, split
 from pawl.core.lint.node import Node
+
+_IS_TEMPLATE = "is a template: give what it renders to"
 
 
 def uses(paths: Sequence[str]) -> tuple[Use, ...]:
@@ -33,7 +35,7 @@ def _of(path: str) -> Iterator[Use]:
 def _file(path: str) -> Iterator[Use]:
     try:
         with open(path, "rb") as handle:
-            data = handle.read()
+            data = utf8(handle.read())
         if data.lstrip()[:1] in (b"{", b"["):
             for node, api, kind, _ in from_json(data):
                 yield Use(api, kind, f"{path}:{node.line}")
@@ -43,8 +45,15 @@ def _file(path: str) -> Iterator[Use]:
             seen = look(chunk)
             if seen.api_version and not seen.kind.endswith("List"):
                 yield Use(seen.api_version, seen.kind, f"{path}:{lines.at(seen.at)}")
-            elif seen.api_version or seen.parse:
-                for node in from_yaml(chunk.text, lines.at(chunk.start)):
+            elif not blank(chunk):
+                first = lines.at(chunk.start)
+                try:
+                    nodes = list(from_yaml(chunk.text, first))
+                except Unparsable as error:
+                    raise Unparsable(str(error), first + error.line - 1) from error
+                for node in nodes:
+                    if unrendered(node):
+                        raise Unparsable(_IS_TEMPLATE, node.line)
                     yield from _nodes(node, path)
     except OSError as error:
         raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error

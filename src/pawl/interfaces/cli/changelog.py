@@ -61,7 +61,7 @@ def changelog(
         pawl changelog 1.35 1.37 --config pawl.yaml
         pawl changelog 1.35 1.37 --state status.json --manifests deploy/
         pawl changelog 1.36.3 1.37.2 -o html > notes.html
-        pawl changelog 1.36 1.37 --ack 138572-1a2b3c --by "Ada" --note "no v1alpha2 objects"
+        pawl changelog 1.36 1.37 --ack 138572-57d9d1 --by "Ada" --note "no v1alpha2 objects"
     """
     import msgspec
 
