@@ -351,6 +351,10 @@ def test_the_command_has_stable_exit_codes(
     assert command("bad.yaml", kube_version="1.37", fail_on="blockers") == 3
     with pytest.raises(ConfigError):
         command("nothing-here.yaml", kube_version="1.37")
+    Path("moved", "away").mkdir(parents=True)
+    assert command("moved", kube_version="1.37") == 3
+    Path("moved", "away", "values.yaml").write_text("replicas: 1\n")
+    assert command("moved", kube_version="1.37") == 0
 
 
 def test_every_rule_is_documented() -> None:

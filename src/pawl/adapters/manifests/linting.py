@@ -45,6 +45,14 @@ class Linter:
         self.not_read: list[NotRead] = []
         self.files = self.documents = self.objects = 0
 
+    def named(self, path: str) -> None:
+        """A path that a person gave: as `path`, but a directory that holds nothing to read is no
+        clean answer. It is what a moved directory leaves in a CI job."""
+        before = self.files, len(self.not_read)
+        self.path(path)
+        if before == (self.files, len(self.not_read)) and not charts.is_chart(path):
+            self._unread(path, f"holds no file that ends in {', '.join(SUFFIXES)}")
+
     def path(self, path: str) -> None:
         """A file or a directory (recursively); one with Chart.yaml, or packed, is a chart."""
         if charts.is_chart(path):

@@ -84,7 +84,7 @@ def lint(
         if path == "-":
             linter.standard_input(sys.stdin.buffer.read())
         else:
-            linter.path(os.path.normpath(path))
+            linter.named(os.path.normpath(path))
     findings, notes = waive.apply(
         linter.findings, accepted, time.strftime("%Y-%m-%d", time.gmtime())
     )
