@@ -80,6 +80,18 @@ def test_scan_takes_corrections_and_waivers_of_the_configuration(
     assert "waived by ada" in capsys.readouterr().out
 
 
+def test_watch_tells_nobody_of_what_the_plan_accepts(session: Session, tmp_path: Path) -> None:
+    assert not watch._accepted(session.config).by_rule
+    Path(session.config.findings.waivers).write_text(WAIVERS)
+    assert [w.owner for w in watch._accepted(session.config).by_rule] == ["ada"]
+    own = tmp_path / "watch.yaml"
+    named = replace(session.config, watch=replace(session.config.watch, waivers=str(own)))
+    with pytest.raises(ConfigError):
+        watch._accepted(named)
+    own.write_text(WAIVERS.replace("ada", "bob"))
+    assert [w.owner for w in watch._accepted(named).by_rule] == ["bob"]
+
+
 def test_every_command_has_the_same_tables(session: Session, tmp_path: Path) -> None:
     assert tables_of(session.config).by_api["acme.example/v1alpha1", "Widget"].removed == "1.36"
     later = tmp_path / "later.yaml"

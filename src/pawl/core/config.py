@@ -479,7 +479,7 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
     owners: str = ""
     """The ownership file; docs/inventory.md describes it."""
     waivers: str = ""
-    """Waivers of what `pawl scan` and `pawl inventory` find."""
+    """Waivers of what `pawl scan` and `pawl inventory` find; `findings.waivers` when left out."""
     digest_days: Annotated[float, Meta(ge=0)] = 7.0
     """How long after an owner's last letter all that is open is told again; 0 for never."""
     listen: str = "127.0.0.1:9464"

@@ -14,11 +14,13 @@ import msgspec
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from pawl.core.config import Config
     from pawl.core.ownership import Ownership
     from pawl.core.watch.letters import Letter
     from pawl.core.watch.sighting import Round
     from pawl.core.watch.state import State
     from pawl.engine.watching import Watcher
+    from pawl.interfaces.waivers import Accepted
     from pawl.interfaces.wiring import Session
 
 Output = Literal["text", "json"]
@@ -161,14 +163,11 @@ def _look(session: Session, to: str) -> Callable[[], Awaitable[Round]]:
     from pawl.interfaces.cli.inventory import next_minor
     from pawl.interfaces.scanning import scanned
     from pawl.interfaces.tables import tables_of
-    from pawl.interfaces.waivers import Accepted, load
-
-    settings = session.config.watch
 
     async def look() -> Round:
         addons = table(session.config.findings.addons)
-        accepted = load(Path(settings.waivers)) if settings.waivers else Accepted()
-        owners = _ownership(settings.owners)()
+        accepted = _accepted(session.config)
+        owners = _ownership(session.config.watch.owners)()
         tables = tables_of(session.config)
         state = await session.observe()
         facts = await session.inventory_source(state).read()
@@ -190,6 +189,14 @@ def _look(session: Session, to: str) -> Callable[[], Awaitable[Round]]:
         )
 
     return look
+
+
+def _accepted(config: Config) -> Accepted:
+    """The waivers of `watch.waivers`, which must be there, else those that every command takes."""
+    from pawl.interfaces.waivers import load, load_if_there
+
+    own = config.watch.waivers
+    return load(Path(own)) if own else load_if_there(Path(config.findings.waivers))
 
 
 def _ownership(path: str) -> Callable[[], Ownership]:
