@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from support_elf import MODULES, elf, inline
 
 from pawl.adapters.inventory import gofile
 from pawl.core.errors import ConfigError
+from pawl.interfaces.cli.inventory import programs
 
 
 def test_binaries_in_an_image_archive(tmp_path: Path) -> None:
@@ -33,3 +35,19 @@ def test_binaries_in_an_image_archive(tmp_path: Path) -> None:
     script.write_text("#!/bin/sh\n" * 20)
     with pytest.raises(ConfigError, match="no ELF"):
         gofile.binaries(script)
+
+
+def test_one_program_that_is_not_go_hides_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_bytes(elf(inline("go1.25.1", MODULES)))
+    bad.write_bytes(elf(b"no build information"))
+    assert programs((good,), "json") == 0
+    capsys.readouterr()
+    assert programs((bad, good), "json") == 3
+    told = capsys.readouterr()
+    assert [b["path"] for b in json.loads(told.out)] == [str(good)]
+    assert str(bad) in told.err
+    with pytest.raises(ConfigError):
+        programs((bad,), "json")

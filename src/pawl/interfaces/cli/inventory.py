@@ -183,18 +183,30 @@ def table(found: Inventory) -> None:
 
 
 def programs(paths: tuple[Path, ...], output: Output) -> int:
-    """Go build information of local files. Raises ConfigError for one that has none."""
+    """Go build information of local files; those that have none are told, with exit code 3. Raises
+    ConfigError where none has any."""
     from pawl.adapters.inventory.gofile import binaries
     from pawl.core.errors import ConfigError
     from pawl.core.inventory.gobuild import client_go_minor
     from pawl.interfaces.cli.tabular import emit, lines
 
-    found: list[Binary] = [b for path in paths for b in binaries(path)]
-    if output in ("json", "yaml"):
-        emit(found, (), output)
-        return 0
-    if output != "table":
+    if output not in ("table", "json", "yaml"):
         raise ConfigError("pawl inventory --binary", ["writes -o table, json or yaml"])
+    found: list[Binary] = []
+    unread: list[ConfigError] = []
+    for path in paths:
+        try:
+            found += binaries(path)
+        except ConfigError as error:
+            unread.append(error)
+    if unread and not found:
+        raise unread[0]
+    for each in unread:
+        print(f"pawl: {each}", file=sys.stderr)
+    code = 3 if unread else 0
+    if output != "table":
+        emit(found, (), output)
+        return code
     heads = ("path", "main", "version", "go", "client_go", "kubernetes", "controller_runtime")
     lines(
         [
@@ -204,4 +216,4 @@ def programs(paths: tuple[Path, ...], output: Output) -> int:
         ],
         heads,
     )  # fmt: skip
-    return 0
+    return code
