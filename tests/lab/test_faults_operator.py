@@ -233,7 +233,7 @@ def test_the_journal_is_deleted(etcd_cluster: Cluster, tmp_path: Path) -> None:
     assert "The cluster is not harmed" in run.why()
     assert cluster.active(host, "etcd") == "inactive"
     pawl.digest = ""
-    assert "nothing to run: no run is unfinished and no plan is approved" in pawl.run(ok=(4,))
+    assert "nothing to run: no run is unfinished and no new plan is approved" in pawl.run(ok=(4,))
     pawl.plan(*WAY_THERE)
     assert swaps(pawl)[0] == host
     run = going_on(pawl)
