@@ -96,6 +96,21 @@ def test_a_bug_in_pawl_is_no_finding_either(
     assert "bug in pawl" in said
 
 
+def test_a_reader_that_goes_away_makes_nothing_clean(tmp_path: Path) -> None:
+    """`pawl lint … | head` under `set -o pipefail`: more than a pipe holds, and nobody reads on."""
+    (tmp_path / "x.yaml").write_text(f"{OLD}---\n" * 2000)
+    linting = subprocess.Popen(
+        [sys.executable, "-m", "pawl", "lint", "--kube-version", "1.37", "x.yaml"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
+    )  # fmt: skip
+    assert linting.stdout
+    assert linting.stderr
+    linting.stdout.close()
+    said = linting.stderr.read()
+    assert (linting.wait(), said) == (141, b"")
+    linting.stderr.close()
+
+
 TABLES = (
     ["artifact", "list"],
     ["knowledge", "releases"],

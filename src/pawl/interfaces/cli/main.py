@@ -23,6 +23,8 @@ EXIT_REFUSED = 2
 EXIT_INCOMPLETE = 3
 EXIT_ERROR = 4
 EXIT_INTERRUPTED = 130
+EXIT_NOBODY_READS = 141
+"""As a program that SIGPIPE ends."""
 
 COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     # group, name, import path, one line of help
@@ -108,9 +110,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if str(error):
             print(f"pawl: {error}", file=sys.stderr)
         sys.exit(exit_code(error))
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read it went away; 0 would say that nothing was found
         sys.stderr.close()
-        sys.exit(0)
+        sys.exit(EXIT_NOBODY_READS)
     except Exception as error:
         if isinstance(error, OSError) and error.filename is not None:
             print(f"pawl: {error.filename}: {error.strerror}", file=sys.stderr)
