@@ -257,6 +257,8 @@ def test_a_user_corrects_adds_and_drops_rows() -> None:
 def test_the_minor_before_the_oldest_is_where_everything_is_removed_after() -> None:
     assert answer.demand_span(shipped(), "v1.15", "1.37.2") == ("1.15", "1.37")
     assert answer.removals(shipped(), "1.15", "1.37") == answer.removals(shipped())
+    with pytest.raises(ConfigError, match="'' is no Kubernetes minor"):  # an unset variable of a CI
+        answer.demand_known(shipped(), "")
     for since, to in (("1.14", "1.37"), ("1.15", "1.15"), ("1.37", "1.30"), ("1.30", "1.30")):
         with pytest.raises(ConfigError):
             answer.demand_span(shipped(), since, to)

@@ -60,6 +60,8 @@ def demand_known(knowledge: Knowledge, minor: str) -> str:
     """The minor of "1.37", "v1.37" or "1.37.2". Raises ConfigError outside the tables."""
     bare = minor.strip().removeprefix("v")
     try:
+        if not bare:
+            raise ValueError
         bare = ".".join(str(part) for part in key(bare))
     except ValueError:
         raise ConfigError(
