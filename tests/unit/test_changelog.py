@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from pawl.adapters.manifests import changelogs
 from pawl.adapters.manifests.using import uses
 from pawl.core.changelog.item import Acknowledgement, Checklist, Item
 from pawl.core.changelog.judge import Facts, Use, findings, judge, judged
 from pawl.core.changelog.parse import between, lacking
 from pawl.core.changelog.render import markdown, page
 from pawl.core.changelog.shipped import urgent
-from pawl.core.errors import ConfigError
+from pawl.core.errors import ConfigError, Unreachable
 from pawl.core.findings import Severity
 from pawl.core.knowledge.store import shipped
 from pawl.core.model import ClusterState, Host, Node
@@ -247,3 +248,8 @@ def test_the_note_in_the_example_is_there() -> None:
     since, to, name = told.groups()
     notes = urgent(shipped(), Version.parse(f"{since}.0"), Version.parse(f"{to}.0"))
     assert name in [i.id for i in notes.items]
+
+
+def test_notes_are_not_read_where_anybody_could_change_them() -> None:
+    with pytest.raises(Unreachable, match="use https"):
+        changelogs.read("1.37", "http://mirror.example/CHANGELOG")

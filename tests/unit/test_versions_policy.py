@@ -110,6 +110,9 @@ def test_the_command_works_offline_and_says_how_old_it_is(
     assert f"release data of {shipped().as_of}" in out
     assert "days old" in out
     assert command(current="1.30.0", at="2026-11-24") == 1
+    capsys.readouterr()
+    command(current="1.30.0", at="2025-01-01")
+    assert f"release data of {shipped().as_of}, a later day" in capsys.readouterr().out
     with pytest.raises(ConfigError, match=r"1\.16 to 1\.37"):
         command(current="1.99", at="2026-11-24")
     with pytest.raises(ConfigError, match="--current"):

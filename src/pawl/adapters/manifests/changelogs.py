@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from pawl.adapters.config.semantics import is_loopback
 from pawl.core.errors import Unreachable
 
 OFFICIAL = "https://raw.githubusercontent.com/kubernetes/kubernetes/master/CHANGELOG"
@@ -37,6 +38,8 @@ def read(minor: str, source: str = "", *, refresh: bool = False) -> tuple[str, s
             return path.read_text(encoding="utf-8"), str(path)
         except OSError as error:
             raise Unreachable(f"{path} cannot be read: {error.strerror}") from error
+    if source.startswith("http://") and not is_loopback(httpx.URL(source).host):
+        raise Unreachable(f"{source} is not read: anybody on the way could change it; use https")
     kept = cache_directory() / name
     if not source and not refresh and kept.exists():
         return kept.read_text(encoding="utf-8"), str(kept)

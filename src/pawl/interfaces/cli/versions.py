@@ -118,8 +118,8 @@ def _is_day(word: str) -> bool:
 
 
 def text(answer: Versions) -> str:
-    out = [f"Kubernetes {answer.current} on {answer.today} (release data of {answer.as_of}, "
-           f"{answer.age} days old; --refresh asks for newer)"]  # fmt: skip
+    age = f"{answer.age} days old; --refresh asks for newer" if answer.age >= 0 else "a later day"
+    out = [f"Kubernetes {answer.current} on {answer.today} (release data of {answer.as_of}, {age})"]
     for component, found in answer.running.items():
         out.append(f"  {component}: {', '.join(found)}")
     if answer.days_left is None:
