@@ -11,6 +11,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
+from pawl.adapters import config as configs
 from pawl.core.config import Config
 from pawl.core.errors import ConfigError
 from pawl.core.knowledge.store import Knowledge
@@ -19,7 +20,7 @@ from pawl.core.lint.judge import Judge
 from pawl.core.lint.node import plain
 from pawl.core.model import ClusterState
 from pawl.interfaces import scanning, wiring
-from pawl.interfaces.cli import inventory, scan, watch
+from pawl.interfaces.cli import facts, inventory, scan, versions, watch
 from pawl.interfaces.tables import tables_of
 from pawl.testing.clusters import cluster, config
 
@@ -80,6 +81,19 @@ def test_scan_takes_corrections_and_waivers_of_the_configuration(
     assert "waived by ada" in capsys.readouterr().out
 
 
+def test_versions_takes_a_vendors_dates_of_the_configuration(
+    session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(configs, "load_config", lambda _: session.config)
+    monkeypatch.setattr(facts, "state_of", lambda *_: cluster())
+    Path(session.config.findings.corrections).write_text(
+        "releases:\n- {project: kubernetes, minor: '1.36', released: '2026-04-22',"
+        " end_of_life: '2031-01-01', source: vendor}\n"
+    )
+    versions.versions(config=Path("pawl.yaml"), at="2026-11-28")
+    assert "supported until 2031-01-01" in capsys.readouterr().out
+
+
 def test_watch_tells_nobody_of_what_the_plan_accepts(session: Session, tmp_path: Path) -> None:
     assert not watch._accepted(session.config).by_rule
     Path(session.config.findings.waivers).write_text(WAIVERS)
@@ -117,8 +131,6 @@ def test_an_unknown_target_is_told_before_anything_is_read(session: Session) -> 
 def test_nothing_watched_yet_is_json_too(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pawl.adapters import config as configs
-
     monkeypatch.setattr(wiring, "find_config", lambda _: tmp_path / "pawl.yaml")
     monkeypatch.setattr(configs, "load_config", lambda _: SimpleNamespace(state=str(tmp_path)))
     assert watch._show(None, "json") == 0

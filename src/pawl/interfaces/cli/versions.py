@@ -52,11 +52,13 @@ def versions(
     """
     import msgspec
 
+    from pawl.adapters.config import load_config
     from pawl.adapters.manifests import latest
     from pawl.adapters.manifests.documents import knowledge
     from pawl.core.errors import ConfigError
     from pawl.core.versions_policy import Ages, advise, ics, running
     from pawl.interfaces.cli.facts import state_of
+    from pawl.interfaces.tables import tables_of
 
     wrong = [
         f"{name} {days}: a number of days from 0 on"
@@ -67,7 +69,7 @@ def versions(
         wrong.append(f"--at {at!r} is no day such as 2027-01-31")
     if wrong:
         raise ConfigError("pawl versions", wrong)
-    tables = knowledge(corrections)
+    tables = tables_of(load_config(config), corrections) if config else knowledge(corrections)
     today = at or time.strftime("%Y-%m-%d", time.gmtime())
     rows, as_of = tables.releases, tables.as_of
     newer = latest.refresh(rows, today) if refresh else latest.kept()
