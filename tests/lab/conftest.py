@@ -1,4 +1,5 @@
-"""Real labs for tests: raised once a session, named after this process, always taken down.
+"""Real labs for tests: named after this process, shared where they can be, always taken down, and
+as soon as no later test needs them: six idle clusters beside it make any other slow.
 
 A session that was killed cannot clean up; the next one does, because the name tells the process.
 
@@ -23,6 +24,8 @@ from pawl.lab.store import default_root
 from pawl.lab.versions import resolve
 
 LabMaker = Callable[..., Lab]
+SHARED = {"etcd": "etcd_cluster", "small": "small_lab"}
+"""Labs of several modules and the fixture by which tests take them; others are one module's."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,7 +46,24 @@ def _left_over() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def lab_maker() -> Iterator[LabMaker]:
+def raised() -> dict[str, Lab]:
+    """Word -> lab that was raised in this session."""
+    return {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def labs_of_this_module(request: pytest.FixtureRequest, raised: dict[str, Lab]) -> Iterator[None]:
+    """At a module's end, take down what no later test of the session uses."""
+    yield
+    items = request.session.items
+    last = max(i for i, item in enumerate(items) if item.path == request.path)
+    later = {name for item in items[last + 1 :] for name in getattr(item, "fixturenames", ())}
+    for word in [w for w in raised if SHARED.get(w) not in later]:
+        raised.pop(word).down()
+
+
+@pytest.fixture(scope="session")
+def lab_maker(raised: dict[str, Lab]) -> Iterator[LabMaker]:
     """Makes labs: `lab_maker("roll", workers=2)` gives a lab that is up.
 
     Keywords are fields of LabSpec, and `kubernetes` and `etcd` for versions. `start=False` only
@@ -57,7 +77,6 @@ def lab_maker() -> Iterator[LabMaker]:
         pytest.skip(str(refused))
     for name in _left_over():
         open_lab(name).down()
-    made: list[Lab] = []
     standing = os.environ.get("PAWL_TEST_LAB", "")
 
     def make(
@@ -70,8 +89,7 @@ def lab_maker() -> Iterator[LabMaker]:
     ) -> Lab:
         if standing:
             return open_lab(standing)
-        lab = open_lab(f"t{os.getpid()}-{word}")
-        made.append(lab)
+        lab = raised[word] = open_lab(f"t{os.getpid()}-{word}")
         if start:
             lab.up(wanted(lab.name, kubernetes, etcd, **fields))
         return lab
@@ -79,7 +97,7 @@ def lab_maker() -> Iterator[LabMaker]:
     try:
         yield make
     finally:
-        for lab in made:
+        for lab in raised.values():
             lab.down()
 
 
