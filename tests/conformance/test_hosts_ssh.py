@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support_sshd import SSHD, Systemd, keygen, sshd
+from support_sshd import SSHD, Systemd, free_port, keygen, sshd
 
 from pawl.adapters.hosts import Connections, HostReader, Inventory, SshHosts
 from pawl.core.config import HostConfig, LayoutConfig, SshConfig, TimeoutConfig
@@ -76,6 +76,11 @@ async def test_the_fence_keeps_the_highest_epoch(hosts: SshHosts, layout: Layout
     assert Path(layout.epoch).read_text().strip() == "7"
     with pytest.raises(Fenced, match="epoch 6 is behind 7"):
         await hosts.claim("h1", 6)
+
+
+async def test_whether_a_port_is_listened_on(hosts: SshHosts, server: SshConfig) -> None:
+    assert await hosts.listens("h1", server.port) is True
+    assert await hosts.listens("h1", free_port()) is False
 
 
 async def test_a_fenced_operator_changes_nothing(

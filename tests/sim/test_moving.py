@@ -11,12 +11,13 @@ from test_faults import QUICK, nodes_only, quick
 
 from pawl.core.actions import AddNode, CloseNodes, RetireNode
 from pawl.core.emptied import emptied
-from pawl.core.events import Aborted, Waiting
+from pawl.core.events import Aborted, StepDone, Waiting
 from pawl.core.landed import satisfied
 from pawl.core.model import ClusterState, Unread
 from pawl.core.pace import Pace
 from pawl.core.plan import digest_of
 from pawl.engine.effects import Effect
+from pawl.engine.executors.nodes import PROXY_HEALTH, PROXY_SECONDS
 from pawl.testing.cluster import SimCluster
 from pawl.testing.pods import POD_START, Deployment
 from pawl.testing.world import World
@@ -205,3 +206,32 @@ def test_nodes_that_were_not_read_are_neither_closed_nor_gone() -> None:
         AddNode(machine="w1", pool="p", target="1.37.0"),
     ):
         assert satisfied(action, state) is None
+
+
+@pytest.mark.parametrize("late", [6.0, 1e9])
+def test_no_pod_goes_to_a_new_node_before_its_kube_proxy_answers(
+    late: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[str, float] = {}
+
+    def listening(world: World, host: str) -> set[int]:
+        return {PROXY_HEALTH} if world.now - known.setdefault(host, world.now) >= late else set()
+
+    @virtual
+    async def go() -> None:
+        cluster = with_chain()
+        target = replace(nodes_only(cluster), node_strategy="replace")
+        ended = await drive(cluster, planned(cluster, target))
+        assert ended.outcome == "done", ended.why
+        added = {
+            e.step.rpartition("/")[2]: e
+            for e in cluster.journal.events(RUN)
+            if isinstance(e, StepDone) and "/add/" in e.step
+        }
+        assert set(added) == set(known)
+        for host, done in added.items():
+            assert done.at - known[host] >= min(late, PROXY_SECONDS)
+            assert ("opened no port" in done.note) is (late > PROXY_SECONDS)
+
+    monkeypatch.setattr(World, "listening", listening)
+    go()

@@ -40,6 +40,11 @@ class Hosts(Protocol):
         """Ask the staged binary itself; returns its complaints, one sentence each (read only)."""
         ...
 
+    async def listens(self, host: str, port: int) -> bool | None:
+        """Whether any process on the host listens on the TCP port (read only); None where it cannot
+        be told."""
+        ...
+
     async def switch(self, host: str, component: str, version: str, epoch: int) -> None:
         """Point the component's `current` link at `version`, by one atomic rename."""
         ...

@@ -155,6 +155,10 @@ class SimHosts:
             if at == version and any(f.split("=")[0] == name for f in flags)
         )
 
+    async def listens(self, host: str, port: int) -> bool | None:
+        world, _ = await self._reach(host)
+        return port in world.listening(host)
+
     async def switch(self, host: str, component: str, version: str, epoch: int) -> None:
         world, found = await self._reach(host)
         found.fence(epoch)

@@ -26,6 +26,7 @@ from pawl.testing.pods import SimNode, SimPods
 from pawl.testing.virtual import VirtualClock
 
 LOAD_BALANCER = "lb-1"
+PROXY_HEALTH = 10256
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,10 @@ class World:
             return False
         unit = found.units[component]
         return unit.up and self.now >= unit.ready_at
+
+    def listening(self, host: str) -> set[int]:
+        """Ports; a kube-proxy opens its own once it knows its node."""
+        return {PROXY_HEALTH} if self.runs(host, "kube-proxy") else set()
 
     def start(self, host: SimHost, component: str) -> bool:
         """Start a unit as systemd would; False if it was up already."""

@@ -161,6 +161,11 @@ class SshHosts:
             return (f"{binary} cannot be run on {host}: {ran.err.strip()}",)
         return flagcheck.complaints(component, flags, ran.code, f"{ran.out}\n{ran.err}")
 
+    async def listens(self, host: str, port: int) -> bool | None:
+        argv = ["ss", "-Hltn", "sport", "=", f":{port}"]
+        ran = await self._connections.run(host, argv, timeout=self._call_seconds)
+        return bool(ran.out.strip()) if ran.code == 0 else None
+
     async def switch(self, host: str, component: str, version: str, epoch: int) -> None:
         directory = posixpath.join(self._layout.root, component)
         await self.guarded(host, epoch, "switch", directory, version)

@@ -12,7 +12,7 @@ from pawl.core import marks
 from pawl.core.actions import AddNode, CloseNodes, RetireNode, SwapNode
 from pawl.core.errors import StepFailed
 from pawl.core.model import ClusterState, Node
-from pawl.engine.context import Context, Interrupted
+from pawl.engine.context import POLL, Context, Interrupted
 from pawl.engine.executors import component
 from pawl.engine.executors.drain import Stalled, drain
 from pawl.engine.executors.etcd_replace import claim, provider
@@ -23,6 +23,10 @@ from pawl.ports.watch import Change, VolumeNow
 LEASE_FRESH = 40.0
 """Seconds; the kubelet renews its Lease every 10 s, and is called lost after 40 s."""
 DETACH_SECONDS = 300.0
+PROXY_HEALTH, PROXY_SECONDS = 10256, 30.0
+"""kube-proxy's health port, which it opens once it has found its own node; it looks for that after
+1, 2 and 4 s, so seconds after the node is Ready. With another port (--healthz-bind-address) the
+wait ends by itself."""
 
 
 class LeftBehind(Exception):
@@ -165,7 +169,23 @@ async def add_node(action: AddNode, ctx: Context) -> str:
         times=2,
         parts=NODES,
     )
-    return f"node {action.machine} is Ready at {action.target}."
+    silent = await _proxied(ctx, action.machine)
+    return f"node {action.machine} is Ready at {action.target}{silent}."
+
+
+async def _proxied(ctx: Context, host: str) -> str:
+    """Until kube-proxy on a new machine answers health checks, as load balancers ask for it too:
+    before, no Service is reached from there. A kube-proxy that is a pod is asked by nobody here.
+    Returns what to say of one that does not answer."""
+    if not any(n.kube_proxy for n in ctx.state.nodes if n.host != host):
+        return ""
+    end = ctx.now() + PROXY_SECONDS
+    while await ctx.tools.hosts.listens(host, PROXY_HEALTH) is False:
+        ctx.waiting(f"kube-proxy on {host} does not answer health checks yet.")
+        if ctx.now() >= end:
+            return f"; its kube-proxy opened no port {PROXY_HEALTH} within {PROXY_SECONDS:.0f} s"
+        await ctx.sleep(POLL)
+    return ""
 
 
 async def close_nodes(action: CloseNodes, ctx: Context) -> str:
