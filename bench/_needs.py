@@ -155,6 +155,10 @@ class Needs:
                 wait = ("wait", "--for=condition=Ready", f"node/{name}", "--timeout=5s")
                 while run((*kubectl, *wait), capture_output=True).returncode:
                     time.sleep(0.1)
+                # Its Services are reached once kube-proxy has found its node.
+                asked = ("--", "ss", "-Hltn", "sport", "=", ":10256")
+                while not run((*pawl, "lab", "ssh", *lab, name, *asked), **quiet).stdout.strip():
+                    time.sleep(0.1)
 
             def retire() -> None:
                 """Providers first and each Ready elsewhere before what uses it goes; nobody waits
