@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import threading
 import time
@@ -91,6 +92,25 @@ class Api:
                 return
             assert time.monotonic() < end, f"not Ready: {waiting}"
             time.sleep(0.3)
+
+    def doors_open(self, seconds: float = 60) -> None:
+        """Until each pod is reached at its node's door. A node is Ready, and its pods too, seconds
+        before its kube-proxy has found it: what is refused then is no move's doing."""
+        end = time.monotonic() + seconds
+        for app, port in (("solo", SOLO), ("web", ECHO), ("redis", REDIS)):
+            for pod in self("GET", f"{PODS}?labelSelector=app={app}")["items"]:
+                door = (pod["status"]["hostIP"], port)
+                while not _taken(door):
+                    assert time.monotonic() < end, f"{app}: nobody answers at {door}"
+                    time.sleep(0.1)
+
+
+def _taken(door: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(door, timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _rolled(item: dict[str, Any]) -> bool:

@@ -99,6 +99,7 @@ class Roll:
         self.api = Api(self.lab)
         self.api.apply(fixtures())
         self.api.settled()
+        self.api.doors_open()
         self.redis_is_known()
         return self
 
