@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pawl.core import landed
+from pawl.core import landed, skew
 from pawl.core.actions import (
     BackupEtcd,
     CancelEtcdDowngrade,
@@ -128,7 +128,19 @@ async def cancel_etcd_downgrade(action: CancelEtcdDowngrade, ctx: Context) -> st
 
     def why(now: ClusterState) -> str:
         pinned = [m.name for m in now.members if m.downgrade_target]
-        return f"etcd member {', '.join(pinned)} still reports a downgrade." if pinned else ""
+        if pinned:
+            return f"etcd member {', '.join(pinned)} still reports a downgrade."
+        return _storage_behind(now)
 
     await ctx.until(why, seconds=ctx.timeouts.converge, every=0.5, parts=etcd_health.ETCD)
     return "the downgrade is cancelled."
+
+
+def _storage_behind(state: ClusterState) -> str:
+    """Why the storage version is not up again, which it is within a tick of the leader's monitor
+    (4 s) where all members run one minor; with an older one among them it stays."""
+    minors = {skew.minor_of(m.version or "") for m in state.members}
+    if len(minors) > 1:
+        return ""
+    low = {s for m in state.members if (s := m.storage_version) and skew.minor_of(s) not in minors}
+    return f"etcd's storage version is still {', '.join(sorted(low))}." if low else ""
