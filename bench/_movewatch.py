@@ -94,8 +94,8 @@ class Api:
             time.sleep(0.3)
 
     def doors_open(self, seconds: float = 60) -> None:
-        """Until each pod is reached at its node's door. A node is Ready, and its pods too, seconds
-        before its kube-proxy has found it: what is refused then is no move's doing."""
+        """Until each pod is reached at its node's door. A node is Ready, and its pods
+        too, a moment before its kube-proxy knows them: what is refused then is no move's doing."""
         end = time.monotonic() + seconds
         for app, port in (("solo", SOLO), ("web", ECHO), ("redis", REDIS)):
             for pod in self("GET", f"{PODS}?labelSelector=app={app}")["items"]:

@@ -7,7 +7,7 @@ yet, "" when it stands. That reason is what the person at the terminal reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import anyio
@@ -136,6 +136,17 @@ class Context:
         """Keep an observation for the report."""
         data = msgspec.json.encode(value, order="sorted").decode()
         self._record.append(Evidence(name=name, data=data, **self._record.stamp()))
+
+    async def asked(self, why: Callable[[], Awaitable[str]], seconds: float) -> str:
+        """Ask something that no look reads, until it answers "" or `seconds` have passed; returns
+        the last reason."""
+        end = self.now() + seconds
+        while reason := await why():
+            self.waiting(reason)
+            if self.now() >= end:
+                break
+            await self.sleep(POLL)
+        return reason
 
     async def until(
         self,

@@ -123,7 +123,7 @@ class Invariance:
             self._pause(f"{short} Make room or add a node, then: pawl resume.")
 
     def _thinned(self, pod: Pod) -> None:
-        key = (pod.namespace, pod.released or pod.owner)
+        key = (pod.namespace, pod.controller)
         floor = self._surging.get(key)
         if floor is not None and self._serving(key) < floor:
             self._group.start_soon(self._confirm, key, floor)
@@ -148,6 +148,6 @@ class Invariance:
 
     def _serving(self, key: Key) -> int:
         return sum(
-            p.ready and not p.terminating and (p.namespace, p.released or p.owner) == key
+            p.ready and not p.terminating and (p.namespace, p.controller) == key
             for p in self._board.pods.values()
         )

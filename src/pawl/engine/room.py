@@ -126,7 +126,7 @@ def _weight(pod: Pod) -> object:
 
 
 def _owner(pod: Pod) -> tuple[str, str]:
-    return pod.namespace, pod.released or pod.owner
+    return pod.namespace, pod.controller
 
 
 def _asks(pod: Pod) -> dict[str, int]:

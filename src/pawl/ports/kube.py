@@ -45,6 +45,11 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that it asks for."""
 
     @property
+    def controller(self) -> str:
+        """Its owner, also while it is released from it."""
+        return self.released or self.owner
+
+    @property
     def stays(self) -> bool:
         """It belongs to its node, or has ended: no drain moves it."""
         return self.mirror or self.finished or self.owner.startswith("DaemonSet/")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from pawl.adapters.kube.client import KubeClient, KubeRefused
 from pawl.adapters.kube.lease import LEASES
-from pawl.adapters.kube.objects import LeaseObject
+from pawl.adapters.kube.objects import LeaseObject, micro_time
 from pawl.ports.clock import Clock
 
 NOT_OURS = (403, 404, 409)
@@ -28,7 +26,7 @@ class ApiHolders:
         read = await self._read(component)
         if read is None or read.spec.holder != holder:
             return False
-        now = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = micro_time(self._clock.now())
         body = {
             "metadata": {"resourceVersion": read.metadata.resource_version},
             "spec": {  # as client-go's LeaderElector writes it when it releases

@@ -7,11 +7,10 @@ and looks again. `leaseTransitions` never falls, and rises with each change of h
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import Any
 
 from pawl.adapters.kube.client import KubeClient, KubeRefused
-from pawl.adapters.kube.objects import LeaseObject
+from pawl.adapters.kube.objects import LeaseObject, micro_time
 from pawl.core.errors import Fenced, Refused, Temporary, Unreachable
 from pawl.ports.clock import Clock
 from pawl.ports.kube import LeaseHeld
@@ -97,7 +96,7 @@ class ApiLease:
         metadata: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE}
         if read:
             metadata["resourceVersion"] = read.metadata.resource_version
-        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        stamp = micro_time(now)
         body = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",

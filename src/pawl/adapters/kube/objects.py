@@ -6,7 +6,7 @@ that the API may send as null are optional.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import msgspec
@@ -370,6 +370,11 @@ class LeaseSpec(_Part, frozen=True, kw_only=True, omit_defaults=True):
     def renewed_at(self) -> float:
         """Seconds since the epoch, 0 when never renewed."""
         return datetime.fromisoformat(self.renewed).timestamp() if self.renewed else 0.0
+
+
+def micro_time(at: float) -> str:
+    """Seconds since the epoch as the API's MicroTime."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class LeaseObject(_Part, frozen=True, kw_only=True):

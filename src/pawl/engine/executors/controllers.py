@@ -16,7 +16,7 @@ from pawl.core.actions import SwapController, SwapKubeProxy
 from pawl.core.errors import StepFailed
 from pawl.core.holders import host_of
 from pawl.core.model import ClusterState, Node
-from pawl.engine.context import HOSTS, POLL, Context, Late
+from pawl.engine.context import HOSTS, Context, Late
 from pawl.engine.executors import component
 
 CONTROLLER_SECONDS = 60.0
@@ -62,7 +62,7 @@ async def swap_controller(action: SwapController, ctx: Context) -> str:
         ),
     )
     if dead:
-        await _led(ctx, name, dead)
+        await _led(ctx, name, {"", *dead})
     return f"{name} on {host} runs {action.target}."
 
 
@@ -80,15 +80,16 @@ async def free_lease(ctx: Context, name: str, host: str, dead: list[str]) -> Non
 
 async def _led(ctx: Context, name: str, dead: Collection[str]) -> None:
     """Until somebody leads who is alive."""
-    end = ctx.now() + LEADS_SECONDS
-    while (holder := await ctx.tools.holders.holder(name)) in ("", *dead):
-        ctx.waiting(f"no {name} leads; its Lease names {holder or 'nobody'}.")
-        if ctx.now() >= end:
-            raise Late(
-                f"no {name} has led for {LEADS_SECONDS:.0f} s; look at `journalctl -u "
-                f"{ctx.layout.unit_of(name)}` on the control planes, then: pawl resume."
-            )
-        await ctx.sleep(POLL)
+
+    async def why() -> str:
+        holder = await ctx.tools.holders.holder(name)
+        return f"no {name} leads; its Lease names {holder or 'nobody'}." if holder in dead else ""
+
+    if await ctx.asked(why, LEADS_SECONDS):
+        raise Late(
+            f"no {name} has led for {LEADS_SECONDS:.0f} s; look at `journalctl -u "
+            f"{ctx.layout.unit_of(name)}` on the control planes, then: pawl resume."
+        )
 
 
 def _node_of(host: str, state: ClusterState) -> Node | None:

@@ -230,7 +230,7 @@ class _Drain:
     async def _settled(self, pods: list[Pod]) -> str:
         """Why the next tier must still wait, "" when its turn has come. What is ending holds nobody
         up when its successors can be counted."""
-        held = [p for p in pods if not (p.terminating and _owner(p).startswith(COUNTED))]
+        held = [p for p in pods if not (p.terminating and p.controller.startswith(COUNTED))]
         tier = min((self.order.of(p).tier for p in held), default=self.tier)
         if tier <= self.tier:
             return ""
@@ -249,8 +249,8 @@ class _Drain:
             if self.order.of(p).tier != tier:
                 continue
             self.leavers.add(self.order.of(p).workload)
-            if _owner(p).startswith(COUNTED):
-                key = (p.namespace, _owner(p))
+            if p.controller.startswith(COUNTED):
+                key = (p.namespace, p.controller)
                 if key not in self.leaving:
                     standing = await self.ctx.tools.kube.standing(*key)
                     self.leaving[key] = standing.ready
@@ -471,10 +471,6 @@ class _Drain:
 
 LAST_READY = 1 << 30
 """Of a surge all wanted pods must be Ready."""
-
-
-def _owner(pod: Pod) -> str:
-    return pod.released or pod.owner
 
 
 def _surges(pod: Pod, method: Method) -> bool:

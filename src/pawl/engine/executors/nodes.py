@@ -12,7 +12,7 @@ from pawl.core import marks
 from pawl.core.actions import AddNode, CloseNodes, RetireNode, SwapNode
 from pawl.core.errors import StepFailed
 from pawl.core.model import ClusterState, Node
-from pawl.engine.context import POLL, Context, Interrupted
+from pawl.engine.context import Context, Interrupted
 from pawl.engine.executors import component
 from pawl.engine.executors.drain import Stalled, drain
 from pawl.engine.executors.etcd_replace import claim, provider
@@ -24,9 +24,8 @@ LEASE_FRESH = 40.0
 """Seconds; the kubelet renews its Lease every 10 s, and is called lost after 40 s."""
 DETACH_SECONDS = 300.0
 PROXY_HEALTH, PROXY_SECONDS = 10256, 30.0
-"""kube-proxy's health port, which it opens once it has found its own node; it looks for that after
-1, 2 and 4 s, so seconds after the node is Ready. With another port (--healthz-bind-address) the
-wait ends by itself."""
+"""kube-proxy's health port, which it opens some time after its node is Ready (half a second in the
+lab). With another port (--healthz-bind-address) the wait ends by itself."""
 
 
 class LeftBehind(Exception):
@@ -179,12 +178,13 @@ async def _proxied(ctx: Context, host: str) -> str:
     Returns what to say of one that does not answer."""
     if not any(n.kube_proxy for n in ctx.state.nodes if n.host != host):
         return ""
-    end = ctx.now() + PROXY_SECONDS
-    while await ctx.tools.hosts.listens(host, PROXY_HEALTH) is False:
-        ctx.waiting(f"kube-proxy on {host} does not answer health checks yet.")
-        if ctx.now() >= end:
-            return f"; its kube-proxy opened no port {PROXY_HEALTH} within {PROXY_SECONDS:.0f} s"
-        await ctx.sleep(POLL)
+
+    async def why() -> str:
+        silent = await ctx.tools.hosts.listens(host, PROXY_HEALTH) is False
+        return f"kube-proxy on {host} does not answer health checks yet." if silent else ""
+
+    if await ctx.asked(why, PROXY_SECONDS):
+        return f"; its kube-proxy opened no port {PROXY_HEALTH} within {PROXY_SECONDS:.0f} s"
     return ""
 
 

@@ -61,7 +61,7 @@ class Turns:
 
 def workload_of(pod: Pod) -> str:
     """The key of the pod's workload: a Deployment in place of its ReplicaSet."""
-    kind, _, name = (pod.released or pod.owner or f"Pod/{pod.name}").partition("/")
+    kind, _, name = (pod.controller or f"Pod/{pod.name}").partition("/")
     if kind == "ReplicaSet" and pod.template and name.endswith(f"-{pod.template}"):
         kind, name = "Deployment", name.removesuffix(f"-{pod.template}")
     return f"{pod.namespace}/{kind}/{name}"
