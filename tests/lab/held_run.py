@@ -20,8 +20,9 @@ import anyio.to_thread
 from pawl.adapters.clock import SystemClock
 from pawl.core.errors import PawlError
 from pawl.engine.effects import Effect
+from pawl.interfaces.cli.choosing import choose
 from pawl.interfaces.cli.main import exit_code
-from pawl.interfaces.cli.run import choose, drive
+from pawl.interfaces.cli.run import drive
 from pawl.interfaces.wiring import open_session
 
 

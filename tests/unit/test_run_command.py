@@ -21,9 +21,10 @@ from pawl.core.events import Aborted, Approved, Paused, RunEnded, RunStarted, St
 from pawl.core.plan import Plan, Step, Target, encode
 from pawl.core.planner import plan as planned
 from pawl.engine.runner import Stop
+from pawl.interfaces.cli.choosing import choose
 from pawl.interfaces.cli.live import LiveView, PlainLines, screen_for
 from pawl.interfaces.cli.main import main
-from pawl.interfaces.cli.run import EXIT, _on_signals, _rehearse, _say_end, choose
+from pawl.interfaces.cli.run import EXIT, _on_signals, _rehearse, _say_end
 from pawl.testing.clusters import cluster, config
 from support_pki import credentials
 

@@ -24,7 +24,7 @@ from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Step
 from pawl.core.progress import RunView
 from pawl.engine.context import Context
-from pawl.engine.executors import api_server, component, drain, loosen, nodes, perform
+from pawl.engine.executors import api_server, component, loosen, nodes, perform, releasing
 
 _COMPONENTS = {
     SwapEtcdMember: "etcd",
@@ -54,7 +54,7 @@ async def everything(ctx: Context, plan: Plan, view: RunView) -> str:
             async with ctx.effect("untaint", node.name, on_host=False):
                 await ctx.tools.kube.untaint(node.name, marks.CLOSED.key)
             told.append(f"Re-opened {node.name}.")
-    told += await drain.take_back(ctx)
+    told += await releasing.take_back(ctx)
     told += await loosen.take_back_leeway(ctx, all_of_it=True)
     for host in _out_of_balancer(state):
         if host in {*view.drained, *finished}:

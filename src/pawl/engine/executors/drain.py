@@ -20,13 +20,13 @@ import random
 
 from pawl.core.emptied import EVIDENCE, Emptied
 from pawl.core.errors import StepFailed
-from pawl.core.workloads.surroundings import Method
 from pawl.core.workloads.throttle import Flight
 from pawl.engine.board import LOOK
 from pawl.engine.context import Context
 from pawl.engine.executors.evicting import AT_ONCE, evict
 from pawl.engine.executors.keeping import keep_closed
 from pawl.engine.executors.loosen import Loosened
+from pawl.engine.executors.releasing import surges, take_back
 from pawl.engine.executors.turns import Turn, Turns, turns, workload_of
 from pawl.ports.kube import Evicted, Pod, Standing
 from pawl.ports.watch import BudgetNow, Change, NodeNow
@@ -283,7 +283,7 @@ class _Drain:
                     due.append(p)
             elif own.method == "wait":
                 self.reasons[p.uid] = f"pod {p.namespace}/{p.name} is left to complete"
-            elif _surges(p, own.method):
+            elif surges(p, own.method):
                 await self._heed_load(own)
                 await self._release(p, own)
             elif self._is_due(p) and await self._may_leave(p, own):
@@ -471,22 +471,6 @@ class _Drain:
 
 LAST_READY = 1 << 30
 """Of a surge all wanted pods must be Ready."""
-
-
-def _surges(pod: Pod, method: Method) -> bool:
-    """A pod that is not Ready has no service to keep: it goes by eviction."""
-    return method == "surge" and pod.ready and bool(pod.template)
-
-
-async def take_back(ctx: Context, node: str = "") -> list[str]:
-    """Give every released pod (of `node`) back to its ReplicaSet, which ends the one too many."""
-    told = []
-    for p in await ctx.tools.kube.released():
-        if not p.terminating and (not node or p.node == node):
-            async with ctx.effect("take-back", f"{p.namespace}/{p.name}", on_host=False):
-                await ctx.tools.kube.take_back(p)
-            told.append(f"{p.namespace}/{p.name} is {p.released}'s again.")
-    return told
 
 
 def _ending(pod: Pod) -> str:

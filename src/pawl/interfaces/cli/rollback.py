@@ -18,6 +18,7 @@ from pawl.engine import reverse
 from pawl.engine.record import APPROVALS, view_of
 from pawl.engine.reverse import Way
 from pawl.interfaces import wiring
+from pawl.interfaces.cli.choosing import latest
 from pawl.interfaces.wiring import Session
 
 
@@ -57,7 +58,7 @@ async def rollback(
     config
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
-    from pawl.interfaces.cli.run import drive, latest, measured, who
+    from pawl.interfaces.cli.run import drive, measured, who
 
     async with wiring.open_session(config) as session:
         journal = session.journal

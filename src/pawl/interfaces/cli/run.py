@@ -7,7 +7,6 @@ pawl reads on its next tick, so they work over a second terminal and after a cra
 from __future__ import annotations
 
 import getpass
-import itertools
 import signal
 import socket
 import sys
@@ -23,7 +22,7 @@ from cyclopts import Parameter
 
 from pawl.core.errors import PawlError, Refused
 from pawl.core.events import Aborted, Approved, Paused, Resumed, RunEnded
-from pawl.core.plan import Plan, decode
+from pawl.core.plan import Plan
 from pawl.core.progress import RunView
 from pawl.engine.effects import EffectHook
 from pawl.engine.identity import holder, known_dead
@@ -31,11 +30,17 @@ from pawl.engine.record import APPROVALS, view_of
 from pawl.engine.runner import Runner, Stop, innermost
 from pawl.interfaces import wiring
 from pawl.interfaces.cli import packs
+from pawl.interfaces.cli.choosing import (
+    ENDED,
+    choose,
+    of_this_cluster,
+    plan_named,
+    still_open,
+)
 from pawl.interfaces.cli.live import LiveView, Voice, duration, screen_for
 from pawl.interfaces.cli.rollback import nodes_back, rollback
 from pawl.interfaces.cli.tabular import emit, lines
 from pawl.interfaces.wiring import Session
-from pawl.ports.journal import Journal
 from pawl.probes import process
 
 __all__ = ["abort", "approve", "pause", "resume", "rollback", "run", "runs"]
@@ -43,102 +48,10 @@ __all__ = ["abort", "approve", "pause", "resume", "rollback", "run", "runs"]
 ConfigOption = Annotated[Path | None, Parameter(name=["--config", "-c"])]
 EXIT = {"done": 0, "paused": 1, "aborted": 2, "failed": 4, "interrupted": 130}
 """Exit code of each outcome of a run."""
-ENDED = ("done", "aborted")
-"""Outcomes after which a run is over for good."""
 
 
 def who() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
-def _plan_named(journal: Journal, what: str) -> Plan:
-    """A plan by file or by digest (six digits of it are enough)."""
-    if Path(what).is_file():
-        try:
-            plan = decode(Path(what).read_bytes())
-        except ValueError as error:
-            raise PawlError(f"{what}: {error}") from error
-        journal.save_plan(plan)
-        return plan
-    try:
-        return journal.plan(what)
-    except KeyError:
-        known = ", ".join(d[:12] for d in journal.plans()[:5]) or "none"
-        raise PawlError(
-            f"no plan {what!r}: it is neither a file nor a digest in the journal "
-            f"(newest plans: {known}); make one with `pawl plan`"
-        ) from None
-
-
-def _new_run(plan: Plan) -> str:
-    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + f"-{plan.digest[:6]}"
-
-
-def choose(journal: Journal, what: str) -> tuple[Plan, str]:
-    """The plan and run that WHAT means: a run, a plan, or nothing for what is unfinished."""
-    runs = journal.runs()
-    if what in runs:
-        return journal.plan(view_of(journal, what).plan), what
-    plan = _plan_named(journal, what) if what else _unfinished(journal, runs)
-    for run_id in runs:
-        view = view_of(journal, run_id)
-        if view.plan == plan.digest and view.outcome not in ENDED:
-            return plan, run_id
-    return plan, _new_run(plan)
-
-
-def _unfinished(journal: Journal, runs: tuple[str, ...]) -> Plan:
-    """The plan of the newest run, if that is not over; else the newest approved plan that is newer
-    than all that was run: what was approved before an earlier upgrade is not meant any more."""
-    ran = {view_of(journal, r).plan for r in runs}
-    approvals = view_of(journal, APPROVALS)
-    newer = itertools.takewhile(lambda digest: digest not in ran, journal.plans())
-    approved = next((d for d in newer if approvals.approved(d, "plan")), "")
-    if runs and (view := view_of(journal, runs[0])).plan and view.outcome not in ENDED:
-        if approved:
-            raise Refused(
-                [
-                    f"run {runs[0]} is not over, and plan {approved[:12]} was approved since: say "
-                    f"which, pawl run {runs[0]} or pawl run {approved[:12]} (and end the old run "
-                    f"first, so that what it took is given back: pawl abort)."
-                ]
-            )
-        return journal.plan(view.plan)
-    if approved:
-        return journal.plan(approved)
-    raise PawlError(
-        "nothing to run: no run is unfinished and no new plan is approved; "
-        "make one with `pawl plan --to VERSION` and approve it with `pawl approve DIGEST`"
-    )
-
-
-def latest(journal: Journal, run: str) -> str:
-    runs = journal.runs()
-    if run and run not in runs:
-        raise PawlError(f"no run {run!r}; `pawl runs` lists them")
-    if not runs:
-        raise PawlError("there is no run yet; start one with `pawl run`")
-    return run or runs[0]
-
-
-def still_open(journal: Journal, run: str) -> str:
-    """The id of a run (the newest for "") that is not over; Refused for one that is."""
-    run_id = latest(journal, run)
-    outcome = view_of(journal, run_id).outcome
-    if outcome in ENDED:
-        raise Refused([f"{run_id} has ended already ({outcome}); `pawl runs` lists them all."])
-    return run_id
-
-
-def of_this_cluster(plan: Plan, cluster: str) -> None:
-    """Refused for a plan that was made for another cluster: its names may exist here too."""
-    if plan.cluster != cluster:
-        raise Refused(
-            [
-                f"plan {plan.digest[:12]} was made for the cluster {plan.cluster}, and pawl.yaml "
-                f"describes {cluster}: give the --config of {plan.cluster}, or make a new plan."
-            ]
-        )
 
 
 async def approve(digest: str, /, *names: str, by: str = "", config: ConfigOption = None) -> int:
@@ -162,7 +75,7 @@ async def approve(digest: str, /, *names: str, by: str = "", config: ConfigOptio
         pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
-        plan = _plan_named(session.journal, digest)
+        plan = plan_named(session.journal, digest)
         of_this_cluster(plan, session.config.cluster)
         known = ("plan", *dict.fromkeys(s.approval for s in plan.steps if s.approval))
         for name in names:

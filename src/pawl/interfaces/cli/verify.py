@@ -23,8 +23,8 @@ from pawl.engine.proving import prove
 from pawl.engine.record import view_of
 from pawl.interfaces import wiring
 from pawl.interfaces.cli import tabular
+from pawl.interfaces.cli.choosing import ENDED
 from pawl.interfaces.cli.live import duration
-from pawl.interfaces.cli.run import ENDED
 from pawl.interfaces.wiring import Session
 
 app = App(
