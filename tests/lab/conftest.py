@@ -29,10 +29,15 @@ SHARED = {"etcd": "etcd_cluster", "small": "small_lab"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that share a lab run one after the other, so that it is gone for all others."""
     here = Path(__file__).parent
+    shared: dict[Path, str] = {}
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.lab)
+            names = set(SHARED.values()) & set(getattr(item, "fixturenames", ()))
+            shared[item.path] = max(names, default=shared.get(item.path, ""))
+    items.sort(key=lambda item: shared.get(item.path, ""), reverse=True)
 
 
 def _left_over() -> list[str]:

@@ -14,7 +14,7 @@ from pawl.core.verify.pack import Check
 from pawl.lab import workloads
 from pawl.lab.chaos import Chaos
 from pawl.lab.cluster import Lab
-from pawl.lab.probe import Prober
+from pawl.lab.probe import Prober, wait
 
 
 def during(lab: Lab, look: Callable[[], object], **check: object) -> tuple[object, str]:
@@ -98,6 +98,7 @@ def test_a_machine_without_power_comes_back(small_lab: Lab) -> None:
     )
     assert running is False
     assert small_lab.machine(name).running()
+    small_lab.up()  # returns when all of it serves again
 
 
 def test_a_pod_is_killed_and_replaced(small_lab: Lab) -> None:
@@ -114,20 +115,12 @@ def test_a_pod_is_killed_and_replaced(small_lab: Lab) -> None:
             )
         }
 
-    def ready() -> set[str]:
-        deadline = time.monotonic() + 60
-        while not (found := uids()):
-            assert time.monotonic() < deadline, "redis is not ready"
-            time.sleep(0.5)
-        return found
-
-    before = ready()
+    before: set[str] = set()
+    after: set[str] = set()
+    wait("redis", lambda: bool(before.update(uids()) or before), 60)
     _, said = during(small_lab, lambda: None, chaos="redis-restart", namespace=workloads.NAMESPACE)
     assert "was killed" in said
-    deadline = time.monotonic() + 60
-    while not (after := ready() - before):
-        assert time.monotonic() < deadline, "it was not replaced"
-        time.sleep(0.5)
+    wait("another redis", lambda: bool(after.update(uids() - before) or after), 120)
     assert len(after) == 1
 
 

@@ -269,16 +269,13 @@ class Lab:
     @staticmethod
     def _await_measured(prober: Prober) -> None:
         """Until Prometheus has read each of its targets: its certificate and rights suffice."""
-        missing = ["not asked yet"]
 
         def all_read() -> bool:
-            missing[:] = prober.unmeasured()
-            return not missing
+            if missing := prober.unmeasured():
+                raise NotReady("; ".join(missing))
+            return True
 
-        try:
-            wait("a Prometheus that reads everything", all_read, 90, interval=0.5)
-        except NotReady as error:
-            raise NotReady(f"{error}: {'; '.join(missing)}") from None
+        wait("a Prometheus that reads everything", all_read, 90, interval=0.5)
 
     def _bootstrapped(self, spec: MachineSpec) -> None:
         """From now on this member joins an existing cluster, never bootstraps one."""
@@ -294,38 +291,21 @@ class Lab:
 
     def _apply(self, prober: Prober, address: str, items: Iterable[workloads.Object]) -> None:
         for item in items:
-            complaint: list[str] = []
             path = workloads.place(item) + "?fieldManager=pawl-lab&force=true"
-
-            def applied(
-                path: str = path,
-                item: workloads.Object = item,
-                complaint: list[str] = complaint,
-            ) -> bool:
-                try:
-                    prober.request(address, "PATCH", path, item)
-                except NotReady as error:
-                    complaint.append(str(error))
-                    return False
-                return True
-
-            try:
-                wait(f"{item['kind']} {item['metadata']['name']}", applied, 60)
-            except NotReady as error:
-                raise NotReady(f"{error}: {complaint[-1]}") from None
+            wait(
+                f"{item['kind']} {item['metadata']['name']}",
+                lambda p=path, i=item: bool(prober.request(address, "PATCH", p, i)),  # type: ignore[misc]
+                60,
+            )
 
     @staticmethod
     def _await_account(prober: Prober, address: str) -> None:
         path = f"/api/v1/namespaces/{workloads.NAMESPACE}/serviceaccounts/default"
-
-        def there() -> bool:
-            try:
-                prober.request(address, "GET", path)
-            except NotReady:
-                return False
-            return True
-
-        wait("the controller-manager's first service account", there, 120)
+        wait(
+            "the controller-manager's first service account",
+            lambda: bool(prober.request(address, "GET", path)),
+            120,
+        )
 
     # -- single machines
 
@@ -459,10 +439,7 @@ class Lab:
 
 
 def _node_ready(prober: Prober, address: str, name: str) -> bool:
-    try:
-        node = prober.request(address, "GET", f"/api/v1/nodes/{name}")
-    except NotReady:
-        return False
+    node = prober.request(address, "GET", f"/api/v1/nodes/{name}")
     conditions = node.get("status", {}).get("conditions", [])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 

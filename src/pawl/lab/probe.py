@@ -104,9 +104,17 @@ class Prober:
 
 
 def wait(what: str, ready: Callable[[], bool], timeout: float, interval: float = 0.25) -> None:
-    """Return when `ready()` holds; `NotReady` says `what` was waited for."""
+    """Return when `ready()` holds; `NotReady` says `what` was waited for. A question that gets no
+    answer, or a bad one, is asked again: with one API server its balancer may have none for a
+    moment. The last such answer is part of the error."""
     deadline = time.monotonic() + timeout
-    while not ready():
+    while True:
+        complaint = ""
+        try:
+            if ready():
+                return
+        except NotReady as error:
+            complaint = f": {error}"
         if time.monotonic() > deadline:
-            raise NotReady(f"{what} is not there after {timeout:.0f} s")
+            raise NotReady(f"{what} is not there after {timeout:.0f} s{complaint}")
         time.sleep(interval)
