@@ -166,10 +166,6 @@ def swapped(worker: str) -> Callable[[Event], bool]:
     return lambda e: e["event"] == "step-done" and str(e["step"]).endswith(step)
 
 
-def judged(verdict: str) -> Callable[[Event], bool]:
-    return lambda e: e["event"] == "gates-judged" and e["verdict"] == verdict
-
-
 def kubelets(pawl: Pawl) -> dict[str, str]:
     nodes = pawl.json("status")["nodes"]
     assert not any(n["unschedulable"] or n["taints"] for n in nodes)
@@ -230,16 +226,19 @@ def test_a_quiet_run_with_its_packs_raises_no_alarm_and_lands(
     assert not refused.done()
     (packs / "refuse").unlink()
 
-    run = PawlRun(pawl, "--no-probe")
+    run = PawlRun(pawl, hold=["before cordon worker-2"])
     run_id = str(run.until(swapped("worker-1"))["run"])
     assert silences(lab, run_id, "active") == {"worker-1"}
-    run.until(judged("inconclusive"))  # too few samples of the new node at first
-    run.until(judged("pass"))
-    seen = pawl.json("verify", "--gate", "websocket-errors")  # exit code 0: it passes
-    (edge,) = [r for r in seen["readings"] if r["group"] == "pawl-lab/DaemonSet/edge"]
-    assert (edge["verdict"], edge["against"]) == ("pass", "old nodes")
-    assert min(edge["samples"]) >= 8
+    run.until_held()
 
+    def edge_passes() -> bool:
+        seen = pawl.json("verify", "--gate", "websocket-errors", ok=(0, 3))
+        edge = [r for r in seen["readings"] if r["group"] == "pawl-lab/DaemonSet/edge"]
+        assert [r["against"] for r in edge if r["verdict"] == "pass"] in ([], ["old nodes"])
+        return any(r["verdict"] == "pass" and min(r["samples"]) >= 8 for r in edge)
+
+    wait("the new node's pod to be judged beside the old one's", edge_passes, 120)
+    run.go()
     assert run.finish(240) == 0, run.said()
     assert kubelets(pawl) == dict.fromkeys(WORKERS, NEW)
     assert not [e for e in run.seen if e["event"] == "paused"]

@@ -11,9 +11,18 @@ from test_faults import nodes_only
 from pawl.core import report, report_html, report_md
 from pawl.core.config import GatesConfig, MetricsConfig, PolicyConfig, SoakConfig
 from pawl.core.errors import Refused
-from pawl.core.events import AnyEvent, Evidence, GatesJudged, GatesWatched, Paused, StepDone
+from pawl.core.events import (
+    AnyEvent,
+    Evidence,
+    GatesJudged,
+    GatesWatched,
+    Paused,
+    RunEnded,
+    StepDone,
+)
 from pawl.core.progress import RunView
 from pawl.core.verify.catalog import CATALOG
+from pawl.engine.effects import Effect, EffectHook, NoHook
 from pawl.engine.gatekeeping import Gating, judge_here
 from pawl.engine.measuring import Measurer
 from pawl.engine.record import view_of
@@ -48,8 +57,9 @@ class Roll:
         )
         return session
 
-    async def go(self, name: str = "me"):  # type: ignore[no-untyped-def]
-        return await drive(self.cluster, self.plan, session=self.session(name), holder=name)
+    async def go(self, name: str = "me", hook: EffectHook | None = None) -> RunEnded:
+        session = self.session(name)
+        return await drive(self.cluster, self.plan, session=session, holder=name, hook=hook)
 
     @property
     def events(self) -> tuple[AnyEvent, ...]:
@@ -95,6 +105,23 @@ async def test_worse_latency_on_the_canary_stops_the_roll_and_names_the_way_back
     kept = [e for e in roll.events if isinstance(e, Evidence) and e.name == "gates"]
     assert kept
     assert "http-latency" in kept[0].data
+
+
+@virtual
+async def test_a_soak_does_not_end_before_it_was_judged_however_slow_the_judge_is() -> None:
+    roll = Roll()
+    roll.metrics.latency_on_new = 1.6
+
+    class Slow(NoHook):
+        async def after(self, effect: Effect) -> None:
+            if effect.name == "uncordon":
+                roll.metrics.takes = 60.0
+
+    ended = await roll.go(hook=Slow())
+    judged = [e.at for e in roll.events if isinstance(e, GatesJudged)]
+    assert max(later - earlier for earlier, later in pairwise(judged)) > POLICY.soak.node
+    assert ended.outcome == "paused", ended.why
+    assert roll.swapped == 1, "only the canary"
 
 
 @virtual

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
+import anyio
 import pytest
 from harness import UP, drive, planned, versions, virtual
 from msgspec.structs import replace
 
+from pawl.core.accept import Waiver, day_of
 from pawl.core.plan import Target
 from pawl.interfaces.cli.live import JsonLines, PlainLines
 from pawl.testing.cluster import SimCluster
@@ -97,3 +99,17 @@ def test_other_sizes(size: int) -> None:
         assert versions(cluster) == NEW
 
     go()
+
+
+@virtual
+async def test_a_waiver_that_is_over_when_the_run_begins_forbids_it() -> None:
+    cluster = SimCluster()
+    the_plan = planned(cluster)
+    waiver = Waiver(
+        code="PAWL-U001", owner="ada", expires=day_of(cluster.world.now), reason="4711", where="*"
+    )
+    the_plan = replace(the_plan, waivers=(waiver,))
+    await anyio.sleep(25 * 3600)
+    ended = await drive(cluster, the_plan)
+    assert ended.outcome == "failed"
+    assert "the waiver of PAWL-U001 by ada ended on" in ended.why

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pawl.core import checks
 from pawl.core.checks import CODES, Facts, FlagComplaint
-from pawl.core.config import BackupConfig, MachinesConfig
+from pawl.core.config import BackupConfig, MachinesConfig, MetricsConfig, SoakConfig
 from pawl.core.errors import Refused
 from pawl.core.findings import Severity
 from pawl.core.model import (
@@ -240,6 +240,7 @@ CASES: list[tuple[str, Severity, Callable[[], ClusterState], Target]] = [
     ("N005", B, node(kubelet=None), GOAL),
     ("N006", B, sized(), NODE_REPLACE),
     ("N007", W, sized(workers=1), GOAL),
+    ("N008", W, cluster, GOAL),
     ("W001", B, of(budgets=(budget(max_unavailable="0", allowed=0),)), GOAL),
     ("W001", B, of(budgets=(budget(desired_healthy=3, allowed=0),)), GOAL),
     ("W001", B, of(budgets=(unseen(min_available="2"),)), GOAL),
@@ -262,6 +263,9 @@ def found(code: str, state: ClusterState, target: Target) -> dict[str, Severity]
         conf = replace(conf, backup=BackupConfig())
     if code == "N006":
         conf = replace(conf, machines=MachinesConfig())
+    if code == "N008":
+        policy = replace(conf.policy, soak=SoakConfig(node=299.0))
+        conf = replace(conf, policy=policy, metrics=MetricsConfig(url="http://m"))
     complaints = (
         (FlagComplaint("cp-1", "kubelet", "1.37.0", "unknown flag --x"),) if code == "C010" else ()
     )
@@ -283,6 +287,12 @@ def test_the_risk_is_found(
 def test_a_healthy_cluster_has_no_findings() -> None:
     state = cluster()
     assert checks.run(Facts(state=state, target=GOAL, config=config(state))) == ()
+
+
+def test_the_canary_soaks_for_as_long_as_the_gates_need() -> None:
+    state = cluster()
+    conf = replace(config(state), metrics=MetricsConfig(url="http://m"))
+    assert checks.run(Facts(state=state, target=GOAL, config=conf)) == ()
 
 
 def test_every_code_is_proven_here() -> None:

@@ -172,8 +172,8 @@ class SoakConfig(_Section, frozen=True, kw_only=True):
     """Before the last member, while binary rollback is open (field practice: 15 min)."""
     control_plane: Seconds = 900.0
     """On the new binary with the old emulated version."""
-    node: Seconds = 120.0
-    """After the canary of a pool."""
+    node: Seconds = 300.0
+    """After the canary of a pool. Gates judge pods from `metrics.warm_up` after their start."""
 
 
 class TimeoutConfig(_Section, frozen=True, kw_only=True):

@@ -241,9 +241,9 @@ def _held_by_gates(
         if isinstance(plan.step(earlier).action, SwapNode | RetireNode)
     ]
     last = max((e for e in ends if e is not None), default=None)
-    if last is None or (gates.open and gates.judged_at > last):
+    if last is None or (gates.open and gates.looked_at > last):
         return None
-    if gates.judged_at <= last:
+    if gates.looked_at <= last:
         return Wait(
             why=f"{step.id} waits for the gates to be judged after the last nodes.",
             until=now + POLL,

@@ -110,10 +110,12 @@ class GatesWatched(Event, frozen=True, kw_only=True, tag="gates-watched"):
 
 
 class GatesJudged(Event, frozen=True, kw_only=True, tag="gates-judged"):
-    """One look. `failed` are the keys (gate/group) that fail, seen for the second time."""
+    """One look. `failed` are the keys (gate/group) that fail, seen for the second time; `looked_at`
+    is when it began: what came later it has not seen."""
 
     verdict: str
     why: str
+    looked_at: float = 0.0
     failed: tuple[str, ...] = ()
 
 

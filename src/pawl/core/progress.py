@@ -53,7 +53,7 @@ class GatesView(msgspec.Struct, frozen=True, kw_only=True):
     blocking: bool = False
     verdict: str = ""
     why: str = ""
-    judged_at: float = float("-inf")
+    looked_at: float = float("-inf")
     failed: tuple[str, ...] = ()
     accepted: tuple[str, ...] = ()
     waived: bool = False
@@ -269,7 +269,7 @@ def apply(view: RunView, event: AnyEvent) -> RunView:
                 seen,
                 verdict=event.verdict,
                 why=event.why,
-                judged_at=event.at,
+                looked_at=event.looked_at,
                 failed=event.failed,
                 waived=seen.waived and event.verdict != "pass",
             )

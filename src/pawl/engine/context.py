@@ -65,7 +65,7 @@ class Context:
         self._stopping = stopping
         self.moving = moving
         self.gates = gates
-        """Why the gates hold what was watched since then, "" when they do not."""
+        """Why the gates hold what was watched until then (a time of `now`), "" when they do not."""
 
     @property
     def policy(self) -> PolicyConfig:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import anyio
 import anyio.to_thread
 import msgspec
 
@@ -86,6 +87,8 @@ class Watch:
         self._running = running
         self._suspects: frozenset[str] = frozenset()
         self._lost = 0
+        self._looked = float("-inf")
+        """When the last look that is on record began, by the clock that nobody can set."""
 
     @property
     def blocking(self) -> bool:
@@ -102,6 +105,7 @@ class Watch:
 
     async def look(self) -> Judgement:
         """One look, on record."""
+        began = anyio.current_time()
         view = self._record.view()
         situation = self._situation(view)
         accepted = frozenset(view.gates.accepted) if view.gates else frozenset()
@@ -128,16 +132,18 @@ class Watch:
             judgement = msgspec.structs.replace(
                 judgement, verdict="inconclusive", why=f"{judgement.why} It is looked at again."
             )
-        self._tell(judgement, view, again)
+        self._tell(judgement, view, again, situation.now)
+        self._looked = began
         return judgement
 
     def hold(self, since: float) -> str:
-        """Why a soak that began at `since` must not end yet; "" when it may."""
+        """Why what was watched until `since`, a time of `anyio.current_time()`, must not end yet;
+        "" when it may: a look that began later found nothing."""
         gates = self._record.view().gates
         if not self.blocking or gates is None:
             return ""
-        if gates.judged_at < since:
-            return "the gates have not been judged yet."
+        if self._looked < since:
+            return "the gates have not been judged since its end."
         return "" if gates.open else f"the gates cannot tell yet: {gates.why}"
 
     async def _measured(self, situation: Situation) -> Measured:
@@ -146,12 +152,15 @@ class Watch:
         except PawlError as error:
             return Measured(sides=(), rules=(), errors=(str(error),))
 
-    def _tell(self, judgement: Judgement, view: RunView, again: frozenset[str]) -> None:
+    def _tell(
+        self, judgement: Judgement, view: RunView, again: frozenset[str], looked_at: float
+    ) -> None:
         self.latest = judgement
         self._record.append(
             GatesJudged(
                 verdict=judgement.verdict,
                 why=judgement.why,
+                looked_at=looked_at,
                 failed=tuple(sorted(again)),
                 **self._record.stamp(),
             )

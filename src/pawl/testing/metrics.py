@@ -2,7 +2,7 @@
 errors and CPU that are worse on new nodes when a test says so.
 
 Noise is a function of pod and time, so two runs measure the same. `down` makes the server
-unreachable, `empty` lets it answer with nothing.
+unreachable, `empty` lets it answer with nothing, `takes` is how long a query over a range takes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import math
 import random
 from collections.abc import Callable
 from functools import partial
+
+import anyio
 
 from pawl.core.errors import Unreachable
 from pawl.core.verify.series import Series
@@ -29,6 +31,8 @@ class SimMetrics:
         """Factor."""
         self.down = False
         self.empty = False
+        self.takes = 0.0
+        """Seconds."""
         self.queries = 0
         self._births: dict[str, tuple[str, float]] = {}
 
@@ -57,6 +61,8 @@ class SimMetrics:
 
     async def range(self, query: str, start: float, end: float, step: float) -> tuple[Series, ...]:
         self.queries += 1
+        if self.takes:
+            await anyio.sleep(self.takes)
         if self.down:
             raise Unreachable("the metrics server at http://sim cannot be reached: it is down")
         if self.empty:

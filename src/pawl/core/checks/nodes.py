@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pawl.core import interrupted
 from pawl.core.checks.facts import Facts, check
 from pawl.core.findings import Finding, Severity
+from pawl.core.verify.hypothesis import LEAST
 
 _PRESSURE = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
 
@@ -110,5 +111,25 @@ def room(facts: Facts) -> Iterator[Finding]:
             "nodes",
             f"{len(open_nodes)} node takes pods: those of a drained node have nowhere to go.",
             "Announce the outage, add a node, or use --strategy nodes=replace.",
+            warn=True,
+        )
+
+
+@check(N008="the canary's soak is over before its pods are measured")
+def judged(facts: Facts) -> Iterator[Finding]:
+    """A pod is judged from its warm-up on, by rates over a window, and by no fewer samples than
+    the judge needs."""
+    metrics, policy = facts.config.metrics, facts.config.policy
+    if metrics is None or policy.gates.mode in ("off", "watch") or not facts.touches_nodes:
+        return
+    needs = metrics.warm_up + metrics.rate_window + LEAST * metrics.step
+    if policy.soak.node < needs:
+        yield _finding(
+            "N008",
+            "policy.soak.node",
+            f"lasts {policy.soak.node:g} s, and pods on the canary are judged {needs:g} s after "
+            f"their start: warm-up {metrics.warm_up:g} s, rates over {metrics.rate_window:g} s, "
+            f"{LEAST} samples {metrics.step:g} s apart.",
+            f"Set policy.soak.node to {needs:g} or more, or lower metrics.warm_up.",
             warn=True,
         )

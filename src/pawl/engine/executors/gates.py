@@ -66,7 +66,7 @@ async def preflight(action: Preflight, ctx: Context) -> str:
         f"{x.workload} needs more leeway now ({x.what}) than the plan asks for: make a new plan."
         for x in (missing(ctx.plan.loosens, moves) if moves else ())
     ]
-    reasons += accept.ended(ctx.plan.waivers, accept.day_of(ctx.now()))
+    reasons += accept.ended(ctx.plan.waivers, accept.day_of(ctx.tools.clock.now()))
     if reasons:
         told = "\n".join(f"  - {reason}" for reason in reasons)
         raise StepFailed(f"preflight found what forbids the run:\n{told}")
@@ -97,14 +97,16 @@ async def point_of_no_return(action: PointOfNoReturn, ctx: Context) -> str:
 
 async def soak(action: Soak, ctx: Context) -> str:
     """Watch. The time counts from the start of this attempt: what nobody watched is no soak. Where
-    measurements are judged, it lasts until they pass; what they cannot tell, a person must."""
+    measurements are judged, it lasts until a look that began after its time passes; what they
+    cannot tell, a person must."""
     hosts = tuple(h.name for h in ctx.state.hosts)
     state = await ctx.look(*hosts)
     before = _regressions(state, state)
     if before:
         raise Temporary(f"the soak cannot begin: {before[0]}", LOOK_EVERY)
     baseline, began, hashed, bad = state, ctx.now(), ctx.now(), 0
-    while (left := began + action.seconds - ctx.now()) > 0 or (held := ctx.gates(began)):
+    over = began + action.seconds
+    while (left := over - ctx.now()) > 0 or (held := ctx.gates(over)):
         if left <= -ctx.policy.gates.patience:
             ctx.pause(
                 f"The soak before the gate {action.gate} is over, but {held} Look with `pawl "
