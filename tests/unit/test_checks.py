@@ -264,7 +264,7 @@ def found(code: str, state: ClusterState, target: Target) -> dict[str, Severity]
     if code == "N006":
         conf = replace(conf, machines=MachinesConfig())
     if code == "N008":
-        policy = replace(conf.policy, soak=SoakConfig(node=299.0))
+        policy = replace(conf.policy, soak=SoakConfig(node=224.0))
         conf = replace(conf, policy=policy, metrics=MetricsConfig(url="http://m"))
     complaints = (
         (FlagComplaint("cp-1", "kubelet", "1.37.0", "unknown flag --x"),) if code == "C010" else ()

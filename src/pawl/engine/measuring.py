@@ -14,7 +14,7 @@ import msgspec
 
 from pawl.core.config import MetricsConfig
 from pawl.core.errors import PawlError
-from pawl.core.verify.gates import WINDOW, Gate
+from pawl.core.verify.gates import LAG, WINDOW, Gate
 from pawl.core.verify.placement import placed
 from pawl.core.verify.reading import Reading
 from pawl.core.verify.rules import Rule, judge_rule
@@ -51,8 +51,6 @@ STARTS = (
     'max by (namespace, pod) (container_start_time_seconds{container!=""})'
 )
 SERVER_ALERTS = 'ALERTS{alertstate=~"pending|firing"}'
-LAG = 3
-"""Steps after it could first be measured in which nothing is called missing."""
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):

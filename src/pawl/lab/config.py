@@ -8,6 +8,7 @@ import msgspec
 import yaml
 
 from pawl.core import config as c
+from pawl.core.verify.gates import due_after
 from pawl.lab import monitoring
 from pawl.lab.roles.load_balancer import NODE_PORTS
 from pawl.lab.spec import OF_THE_CLUSTER, LabSpec, MachineSpec
@@ -17,6 +18,12 @@ from pawl.lab.store import LabDir, write
 _SOAK = c.SoakConfig(etcd=10, control_plane=10, node=5)
 
 _GATES = c.GatesConfig(every=10)
+
+
+def _soak(metrics: c.MetricsConfig | None) -> c.SoakConfig:
+    """Where pods are measured, the canary soaks until they are."""
+    node = max(_SOAK.node, due_after(metrics)) if metrics else _SOAK.node
+    return msgspec.structs.replace(_SOAK, node=node)
 
 
 def _metrics(lab: LabSpec, directory: LabDir) -> c.MetricsConfig:
@@ -42,6 +49,7 @@ def build(lab: LabSpec, directory: LabDir, machines: list[MachineSpec]) -> c.Con
         return ("control-plane", "etcd") if m.stacked else (cast(c.Role, m.role),)
 
     pki = directory.pki
+    metrics = _metrics(lab, directory) if lab.scrape else None
     return c.Config(
         cluster=lab.name,
         hosts=tuple(
@@ -71,11 +79,11 @@ def build(lab: LabSpec, directory: LabDir, machines: list[MachineSpec]) -> c.Con
         backup=c.BackupConfig(directory=str(directory.path / "backups")),
         # A dozen machines share a few cores here, so a busy moment must not look like a dead host.
         policy=c.PolicyConfig(
-            soak=_SOAK,
+            soak=_soak(metrics),
             timeouts=c.TimeoutConfig(read=15, lb_drain=4),
             gates=_GATES if lab.scrape else c.GatesConfig(),
         ),
-        metrics=_metrics(lab, directory) if lab.scrape else None,
+        metrics=metrics,
         probes=c.ProbesConfig(
             services=tuple(
                 c.ServiceProbe(name=name, urls=(f"http://{lab.network.load_balancer}:{port}/",))

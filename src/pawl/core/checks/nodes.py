@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pawl.core import interrupted
 from pawl.core.checks.facts import Facts, check
 from pawl.core.findings import Finding, Severity
-from pawl.core.verify.hypothesis import LEAST
+from pawl.core.verify.gates import due_after
 
 _PRESSURE = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
 
@@ -117,19 +117,18 @@ def room(facts: Facts) -> Iterator[Finding]:
 
 @check(N008="the canary's soak is over before its pods are measured")
 def judged(facts: Facts) -> Iterator[Finding]:
-    """A pod is judged from its warm-up on, by rates over a window, and by no fewer samples than
-    the judge needs."""
+    """The soak would end before anything was known of the pods that it is there for."""
     metrics, policy = facts.config.metrics, facts.config.policy
     if metrics is None or policy.gates.mode in ("off", "watch") or not facts.touches_nodes:
         return
-    needs = metrics.warm_up + metrics.rate_window + LEAST * metrics.step
+    needs = due_after(metrics)
     if policy.soak.node < needs:
         yield _finding(
             "N008",
             "policy.soak.node",
-            f"lasts {policy.soak.node:g} s, and pods on the canary are judged {needs:g} s after "
+            f"lasts {policy.soak.node:g} s, and pods on the canary are measured {needs:g} s after "
             f"their start: warm-up {metrics.warm_up:g} s, rates over {metrics.rate_window:g} s, "
-            f"{LEAST} samples {metrics.step:g} s apart.",
+            f"a look each {metrics.step:g} s.",
             f"Set policy.soak.node to {needs:g} or more, or lower metrics.warm_up.",
             warn=True,
         )

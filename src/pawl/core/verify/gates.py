@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from pawl.core.config import GateConfig
+from pawl.core.config import GateConfig, MetricsConfig
 
 Kind = Literal["compare", "trend", "limit"]
 By = Literal["pod", "node", "cluster"]
@@ -25,6 +25,14 @@ Unit = Literal["s", "bytes", "ratio", "cores", "1/s", "count"]
 
 WINDOW = "$window"
 """Stands in a query for the range that rates are taken over."""
+LAG = 3
+"""Steps after it could first be measured in which nothing is called missing."""
+
+
+def due_after(metrics: MetricsConfig) -> float:
+    """Seconds after a pod's start from which it must have been measured: its warm-up, and the first
+    rate of it, seen."""
+    return metrics.warm_up + metrics.rate_window + LAG * metrics.step
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
