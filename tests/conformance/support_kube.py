@@ -44,6 +44,7 @@ class FakeApi:
                 while header := (await reader.readline()).strip():
                     name, _, value = header.decode().partition(":")
                     headers[name.lower()] = value.strip()
+                await reader.readexactly(int(headers.get("content-length", 0)))
                 path, _, query = target.partition("?")
                 asked = Asked(path, dict(parse_qsl(query)), headers, address)
                 self.asked.append(asked)

@@ -15,6 +15,7 @@ from pawl.core import marks
 from pawl.core.config import LimitConfig, TimeoutConfig
 from pawl.core.events import Paused, Quarantined
 from pawl.core.plan import Target
+from pawl.engine.invariance import APART
 from pawl.testing.cluster import SimCluster
 from pawl.testing.pods import Deployment, SimPod
 from pawl.testing.world import World
@@ -95,7 +96,7 @@ async def test_a_pod_that_lands_on_a_closed_node_pauses_the_run() -> None:
     assert ended.outcome == "paused"
     assert "Pod shop/stray landed on worker-" in ended.why
     assert "would have to move twice" in ended.why
-    assert paused_at(cluster) - at[0] < 1.0
+    assert paused_at(cluster) - at[0] < APART + 0.5
 
 
 @virtual
@@ -110,7 +111,7 @@ async def test_a_pod_that_lands_on_a_node_which_has_just_opened_is_no_breach() -
                 namespace="shop", name="stray", uid="stray", node=node.name,
                 owner="ReplicaSet/stray-1", ready_at=world.now,
             )  # fmt: skip
-            world.later(0.3, lambda: setattr(node, "unschedulable", False))
+            world.later(APART - 0.2, lambda: setattr(node, "unschedulable", False))
 
         world.later(3.0, bind)
 
@@ -207,7 +208,7 @@ async def test_room_that_somebody_takes_pauses_the_run_within_an_event() -> None
         if outcome == "paused":
             assert "nodes that take pods have 0m CPU left in all" in ended.why
             assert "Make room or add a node, then: pawl resume." in ended.why
-            assert paused_at(cluster) - at[0] < 1.0
+            assert paused_at(cluster) - at[0] < APART + 0.5
 
 
 @virtual

@@ -70,9 +70,9 @@ def _all(*answers: Answer) -> Answer:
     return None if any(a is None for a in answers) else True
 
 
-def _nodes_unread(state: ClusterState) -> bool:
-    """No node in the facts is not "no such node" while the list could not be read."""
-    return any(u.source == "nodes" for u in state.unread)
+def _unread(state: ClusterState, *sources: str) -> bool:
+    """Nothing in the facts is not "no such thing" while the list of it could not be read."""
+    return any(u.source in sources for u in state.unread)
 
 
 def satisfied(action: AnyAction, state: ClusterState) -> Answer:
@@ -92,7 +92,7 @@ def satisfied(action: AnyAction, state: ClusterState) -> Answer:
         case EnableEtcdDowngrade():
             return _lowered(action, state)
         case CancelEtcdDowngrade():
-            if any(m.version is None for m in state.members):
+            if not state.members or any(m.version is None for m in state.members):
                 return None
             return not any(m.downgrade_target for m in state.members)
         case SwapApiServer():
@@ -108,6 +108,8 @@ def satisfied(action: AnyAction, state: ClusterState) -> Answer:
                 _api_at(action.machine, action.target, state),
             )
         case RetireControlPlane():
+            if _unread(state, "machines", "load balancer"):
+                return None
             server = state.api_server(action.host)
             return (
                 state.machine(action.host) is None
@@ -117,14 +119,14 @@ def satisfied(action: AnyAction, state: ClusterState) -> Answer:
         case AddNode():
             node = state.node(action.machine)
             if node is None:
-                return None if _nodes_unread(state) else False
+                return None if _unread(state, "nodes") else False
             return _all(node.ready, reached(node.kubelet, "", action.target))
         case CloseNodes():
-            if _nodes_unread(state):
+            if _unread(state, "nodes"):
                 return None
             return all(marks.closed(n) for n in state.nodes if n.name in action.nodes)
         case RetireNode():
-            if _nodes_unread(state):
+            if _unread(state, "nodes", "machines"):
                 return None
             return state.node(action.node) is None and state.machine(action.node) is None
         case SwapNode():

@@ -137,15 +137,17 @@ class Context:
         data = msgspec.json.encode(value, order="sorted").decode()
         self._record.append(Evidence(name=name, data=data, **self._record.stamp()))
 
-    async def asked(self, why: Callable[[], Awaitable[str]], seconds: float) -> str:
-        """Ask something that no look reads, until it answers "" or `seconds` have passed; returns
-        the last reason."""
+    async def asked(
+        self, why: Callable[[], Awaitable[str]], seconds: float, every: float = POLL
+    ) -> str:
+        """Ask something that no look reads by itself, until it answers "" or `seconds` have passed;
+        returns the last reason."""
         end = self.now() + seconds
         while reason := await why():
             self.waiting(reason)
             if self.now() >= end:
                 break
-            await self.sleep(POLL)
+            await self.sleep(every)
         return reason
 
     async def until(

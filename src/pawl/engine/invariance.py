@@ -22,8 +22,9 @@ from pawl.engine.room import Room
 from pawl.ports.kube import Kube, Pod
 from pawl.ports.watch import Change, Listed, NodeNow, Put
 
-APART = 0.5
-"""Seconds by which two watches may be apart."""
+APART = 2.0
+"""Seconds by which two watches may be apart: each is begun anew now and then, over a connection and
+a TLS handshake of its own, which a busy API server takes a second for."""
 GRACE = 2.0
 """Seconds for which a pod may still appear on a node that was just closed: it was bound before."""
 Key = tuple[str, str]

@@ -36,6 +36,8 @@ class SimEtcd:
     alarms: tuple[str, ...] = ()
     corrupt: set[str] = field(default_factory=set)
     lagging: dict[str, int] = field(default_factory=dict)
+    stalled: set[str] = field(default_factory=set)
+    """Members whose disk stalls just now: no linearizable read is answered in time."""
     snapshots: int = 0
     _advancing: bool = False
 

@@ -40,13 +40,16 @@ def snapshot(world: World, clock_offset: float = 0.0) -> ClusterState:
     for name, host in world.hosts.items():
         if "kube-apiserver" in host.units and not world.runs(name, "kube-apiserver"):
             unread.append(Unread(source=f"kube-apiserver on {name}", why="connection refused"))
+    unread += [Unread(source=s, why="no answer") for s in sorted(world.silent)]
     if world.has_balancer and not world.balancer_up:
         unread.append(Unread(source="load balancer", why="no answer from its runtime socket"))
     return ClusterState(
         cluster="sim",
         taken_at=world.now + clock_offset,
         hosts=tuple(_host(world, name, clock_offset) for name in sorted(world.hosts)),
-        members=tuple(_member(world, host) for host in sorted(world.etcd.members)),
+        members=()
+        if "etcd member list" in world.silent
+        else tuple(_member(world, host) for host in sorted(world.etcd.members)),
         api_servers=tuple(
             _api_server(world, name)
             for name in sorted(world.hosts)
@@ -58,7 +61,9 @@ def snapshot(world: World, clock_offset: float = 0.0) -> ClusterState:
             for name in sorted(world.hosts)
             if component in world.hosts[name].units
         ),
-        nodes=tuple(_node(world, name) for name in sorted(world.nodes)),
+        nodes=()
+        if "nodes" in world.silent
+        else tuple(_node(world, name) for name in sorted(world.nodes)),
         balancer=_balancer(world),
         machines=_machines(world),
         budgets=_budgets(world),
@@ -131,7 +136,7 @@ def _member(world: World, host: str) -> EtcdMember:
         storage_version=f"{etcd.storage}.0" if stores else "",
         downgrade_target=f"{etcd.downgrade}.0" if etcd.downgrade and stores else "",
         leader=etcd.leader == host and etcd.has_quorum(),
-        healthy=etcd.has_quorum(),
+        healthy=etcd.has_quorum() and host not in etcd.stalled,
         term=etcd.term,
         raft_index=etcd.index(),
         applied_index=etcd.applied(host),
@@ -191,7 +196,7 @@ def _node(world: World, name: str) -> Node:
 
 
 def _balancer(world: World) -> tuple[BalancerMember, ...]:
-    if not world.has_balancer or not world.balancer_up:
+    if not world.has_balancer or not world.balancer_up or "load balancer" in world.silent:
         return ()
     found = []
     for name, entry in sorted(world.balancer.items()):
@@ -211,7 +216,7 @@ def _balancer(world: World) -> tuple[BalancerMember, ...]:
 
 
 def _machines(world: World) -> tuple[Machine, ...]:
-    if not world.machines_provider:
+    if not world.machines_provider or "machines" in world.silent:
         return ()
     return tuple(
         Machine(

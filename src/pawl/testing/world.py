@@ -82,6 +82,11 @@ class World:
     bad_checksums: set[tuple[str, str]] = field(default_factory=set)
     refused_flags: dict[tuple[str, str], str] = field(default_factory=dict)
     blank_disks: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
+    """Sources that no reading gets just now: "nodes", "machines", "load balancer", "etcd member
+    list"."""
+    unready: set[str] = field(default_factory=set)
+    """Hosts whose API server runs, and says just now that it is not ready."""
     triggers: dict[tuple[str, str, str], list[Trigger]] = field(default_factory=dict)
     """("before" or "after", verb, target) -> what a test makes happen there, once."""
     stages: int = 0
@@ -122,6 +127,11 @@ class World:
         self.etcd.settle()
         self.pods.settle()
         self._check()
+
+    def briefly(self, seconds: float, fault: set[str], *names: str) -> None:
+        """What a noisy machine does: the fault, gone again by itself."""
+        fault.update(names)
+        self.later(seconds, lambda: fault.difference_update(names))
 
     def trigger(self, when: str, verb: str, target: str) -> None:
         for what in self.triggers.pop((when, verb, target), []):
@@ -239,6 +249,7 @@ class World:
         return (
             found is not None
             and self.runs(host, "kube-apiserver")
+            and host not in self.unready
             and (not self.etcd.members or self.etcd.has_quorum())
         )
 

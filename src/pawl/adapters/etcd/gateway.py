@@ -127,6 +127,9 @@ class _Error(_Message, frozen=True, kw_only=True):
 
 
 _LINE = msgspec.json.Decoder(_Line)
+BUSY = (408, 499, 503, 504)
+"""HTTP statuses of the gRPC codes Canceled, Unavailable and DeadlineExceeded, which etcd gives for
+"no leader", "leader changed" and "request timed out" (api/v3rpc/rpctypes/error.go)."""
 
 
 def hex_id(number: int) -> str:
@@ -216,7 +219,7 @@ class Gateway:
     def _chunk(url: str, line: bytes) -> bytes:
         decoded = _LINE.decode(line)
         if decoded.result is None:
-            raise StepFailed(f"etcd at {url} broke off the snapshot: {decoded.error}")
+            raise Unreachable(f"etcd at {url} broke off the snapshot: {decoded.error}")
         return decoded.result.blob
 
     async def _request(
@@ -253,7 +256,8 @@ class Gateway:
             text = said.message or str(said.error)
         except msgspec.DecodeError:
             text = f"HTTP {response.status_code}"
-        raise EtcdRefused(f"etcd at {url} refused: {text}", text, response.status_code)
+        kind = EtcdBusy if response.status_code in BUSY else EtcdRefused
+        raise kind(f"etcd at {url} refused: {text}", text, response.status_code)
 
     @staticmethod
     def _decode(url: str, response: httpx2.Response, answer: type[S]) -> S:
@@ -274,3 +278,8 @@ class EtcdRefused(StepFailed):
         self.text = text
         self.status = status
         super().__init__(message)
+
+
+class EtcdBusy(EtcdRefused, Unreachable):
+    """etcd could not answer just now: it has no leader, or a disk that stalls. Nothing is decided
+    by that, as by a member that is silent."""

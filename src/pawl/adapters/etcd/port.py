@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pawl.adapters.etcd.gateway import DowngradeAnswer, EtcdRefused, Gateway, Range
+from pawl.adapters.etcd.gateway import DowngradeAnswer, EtcdBusy, EtcdRefused, Gateway, Range
 from pawl.adapters.etcd.members import client_url, host_of
 from pawl.adapters.etcd.snapshot import SnapshotWriter
 from pawl.core.config import HostConfig
@@ -120,7 +120,7 @@ class GatewayEtcd:
             if "inflight" in error.text and verb == "cancel":
                 return "no downgrade is under way"
             said = " ".join(f"etcd refuses downgrade {verb} {minor}: {error.text}".split())
-            if "timed out" in error.text:
+            if isinstance(error, EtcdBusy) or "timed out" in error.text:
                 raise Temporary(f"{said}; whether it took effect is unknown.", delay=1.0) from error
             raise StepFailed(said) from error
         return " ".join(

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from pawl.core.errors import StepFailed
+from pawl.core.errors import Unreachable
 from pawl.ports.etcd import Snapshot
 
 DIGEST = hashlib.sha256().digest_size
@@ -37,11 +37,10 @@ class SnapshotWriter:
         self._tail = held[-DIGEST:]
 
     def finish(self, host: str, revision: int) -> Snapshot:
-        """Verify, flush, give the final name. Raises StepFailed for one that is not whole."""
+        """Verify, flush, give the final name. Raises Unreachable for one that is not whole."""
         if self._size <= DIGEST or self._content.digest() != self._tail:
-            raise StepFailed(
-                f"the snapshot from {host} is not whole: its end is not the SHA-256 of its "
-                "content; take it again"
+            raise Unreachable(
+                f"the snapshot from {host} is not whole: its end is not the SHA-256 of its content"
             )
         os.fsync(self._file)
         self._partial.replace(self._path)

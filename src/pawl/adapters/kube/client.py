@@ -28,6 +28,9 @@ from pawl.core.errors import ConfigError, StepFailed, Unreachable
 T = TypeVar("T")
 PAGE = 500
 BUSY_SECONDS = 1.0
+BUSY = (408, 429, 500, 502, 503, 504)
+"""HTTP statuses of an answer that may be another one a moment later. 500 is what an API server says
+of most that goes wrong in etcd, and of a webhook that it cannot call."""
 AGENT = f"pawl/{__version__}"
 
 
@@ -38,6 +41,11 @@ class KubeRefused(StepFailed):
         self.code = code
         self.failure = failure
         super().__init__(message)
+
+
+class KubeBusy(KubeRefused, Unreachable):
+    """The API could not answer just now: it starts, ends, is flooded, or its etcd has no leader or
+    a disk that stalls. Nothing is decided by that, as by a server that is silent."""
 
 
 class KubeClient:
@@ -247,7 +255,8 @@ class KubeClient:
         except msgspec.DecodeError:
             failure = Failure(message=response.text.strip()[:300])
         said = failure.message or f"HTTP {response.status_code}"
-        raise KubeRefused(f"the API refused {path}: {said}", response.status_code, failure)
+        kind = KubeBusy if response.status_code in BUSY else KubeRefused
+        raise kind(f"the API refused {path}: {said}", response.status_code, failure)
 
     @staticmethod
     def _decode(path: str, response: httpx2.Response, kind: type[T]) -> T:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pawl.adapters.kube.client import KubeClient, KubeRefused
 from pawl.adapters.kube.objects import LeaseObject, micro_time
-from pawl.core.errors import Fenced, Refused, Temporary, Unreachable
+from pawl.core.errors import Fenced, Refused, Temporary
 from pawl.ports.clock import Clock
 from pawl.ports.kube import LeaseHeld
 
@@ -86,7 +86,6 @@ class ApiLease:
         except KubeRefused as error:
             if error.code == 404:
                 return None
-            self._answerless(error)
             raise
 
     async def _write(
@@ -117,13 +116,5 @@ class ApiLease:
         except KubeRefused as error:
             if error.code == 409:
                 return False
-            self._answerless(error)
             raise
         return True
-
-    @staticmethod
-    def _answerless(error: KubeRefused) -> None:
-        """An API server whose etcd has no leader, or no space, or that is busy, has not decided
-        anything about the lease: nobody can be told from it, as from a server that is silent."""
-        if error.code >= 500 or error.code == 429:
-            raise Unreachable(str(error)) from error

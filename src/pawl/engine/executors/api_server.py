@@ -142,7 +142,7 @@ async def _roll(
     await enter_balancer(ctx, host)
 
 
-async def _entry(balancer: Balancer, host: str, state: ClusterState) -> BalancerMember | None:
+async def entry_of(balancer: Balancer, host: str, state: ClusterState) -> BalancerMember | None:
     """The server's entry, asked of the balancer itself when the facts have none: a balancer that
     does not answer is Unreachable, not empty."""
     found = state.balancer_member(host)
@@ -166,7 +166,7 @@ async def leave_balancer(ctx: Context, host: str) -> None:
     balancer = ctx.tools.balancer
     if balancer is None:
         return
-    entry = await _entry(balancer, host, state)
+    entry = await entry_of(balancer, host, state)
     if entry is None:
         return
     if entry.admin == "ready":
@@ -229,17 +229,21 @@ async def _quiet(ctx: Context, host: str) -> None:
 
 
 async def enter_balancer(ctx: Context, host: str) -> None:
-    """Into the balancer, confirmed by the balancer's own check."""
+    """Into the balancer once it is ready, confirmed by the balancer's own check."""
     state = await ctx.look(parts=SERVING)
     balancer = ctx.tools.balancer
     if balancer is None:
         return
-    entry = await _entry(balancer, host, state)
+    entry = await entry_of(balancer, host, state)
     if entry is None:
         return
-    server = state.api_server(host)
-    if server is None or not server.ready:
-        raise StepFailed(f"API server {host} is not ready, so it does not enter the balancer.")
+
+    def ready(now: ClusterState) -> str:
+        server = now.api_server(host)
+        well = server is not None and server.ready
+        return "" if well else f"API server {host} is not ready, so it does not enter the balancer."
+
+    await ctx.until(ready, seconds=BALANCER_SECONDS, parts=SERVING)
     if entry.admin != "ready":
         async with ctx.effect("enable-balancer", host) as epoch:
             await balancer.enable(entry.name, epoch)

@@ -54,7 +54,8 @@ async def retire_control_plane(action: RetireControlPlane, ctx: Context) -> str:
     known = any(m.name == host for m in await machines.list())
     if known:
         await _stop_all(ctx, host)
-    balancer, entry = ctx.tools.balancer, ctx.state.balancer_member(host)
+    balancer = ctx.tools.balancer
+    entry = await api_server.entry_of(balancer, host, ctx.state) if balancer is not None else None
     if balancer is not None and entry is not None:
         async with ctx.effect("remove-from-balancer", host) as epoch:
             await balancer.remove(entry.name, epoch)

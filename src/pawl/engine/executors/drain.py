@@ -19,7 +19,7 @@ from __future__ import annotations
 import random
 
 from pawl.core.emptied import EVIDENCE, Emptied
-from pawl.core.errors import StepFailed
+from pawl.core.errors import StepFailed, Temporary, Unreachable
 from pawl.core.workloads.throttle import Flight
 from pawl.engine.board import LOOK
 from pawl.engine.context import Context
@@ -63,6 +63,8 @@ async def drain(ctx: Context, node: str, *, comes_back: bool) -> int:
     own = _Drain(ctx, node, await turns(ctx, node), comes_back)
     try:
         return await own.run()
+    except (Temporary, Unreachable):
+        raise  # it goes on from where it stands
     except StepFailed:
         await take_back(ctx, node)
         await own.loosened.end()

@@ -12,7 +12,7 @@ from pawl.core.actions import (
     EnableEtcdDowngrade,
     MoveEtcdLeader,
 )
-from pawl.core.errors import StepFailed, Unclassifiable
+from pawl.core.errors import StepFailed, Temporary, Unclassifiable
 from pawl.core.model import ClusterState
 from pawl.engine.context import Context
 from pawl.engine.executors import etcd_health
@@ -22,9 +22,11 @@ SNAPSHOTS = "etcd-*.db"
 
 async def move_etcd_leader(action: MoveEtcdLeader, ctx: Context) -> str:
     await etcd_health.leave_leadership(ctx, action.away_from, action.prefer)
-    state = await ctx.look(parts=etcd_health.ETCD)
-    if state.leader is None or state.leader.host == action.away_from:
-        raise StepFailed(f"etcd member {action.away_from} leads again; try again: pawl resume.")
+    state = await etcd_health.members_now(ctx)
+    if state.leader is None:
+        raise Temporary("etcd has no leader.", 1.0)
+    if state.leader.host == action.away_from:
+        raise Temporary(f"etcd member {action.away_from} leads again.", 1.0)
     return f"{state.leader.host} leads etcd now."
 
 
@@ -111,7 +113,7 @@ async def enable_etcd_downgrade(action: EnableEtcdDowngrade, ctx: Context) -> st
         told = sorted({m.storage_version or "?" for m in state.members})
         return f"etcd's storage version is {', '.join(told)}, not {action.minor} yet."
 
-    state = await ctx.look(parts=etcd_health.ETCD)
+    state = await etcd_health.members_now(ctx)
     if not any(m.downgrade_target for m in state.members):
         await ctx.tools.etcd.downgrade("validate", action.minor)
         async with ctx.effect("enable-downgrade", action.minor, on_host=False):
@@ -121,12 +123,14 @@ async def enable_etcd_downgrade(action: EnableEtcdDowngrade, ctx: Context) -> st
 
 
 async def cancel_etcd_downgrade(action: CancelEtcdDowngrade, ctx: Context) -> str:
-    state = await ctx.look(parts=etcd_health.ETCD)
+    state = await etcd_health.members_now(ctx)
     if any(m.downgrade_target for m in state.members):
         async with ctx.effect("cancel-downgrade", "etcd", on_host=False):
             await ctx.tools.etcd.downgrade("cancel")
 
     def why(now: ClusterState) -> str:
+        if not now.members:
+            return "etcd's members could not be read."
         pinned = [m.name for m in now.members if m.downgrade_target]
         if pinned:
             return f"etcd member {', '.join(pinned)} still reports a downgrade."

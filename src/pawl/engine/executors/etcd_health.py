@@ -7,7 +7,7 @@ by 100 entries; a move of the leadership that is not done after 5 s was lost.
 from __future__ import annotations
 
 from pawl.core import quorum
-from pawl.core.errors import StepFailed, Temporary, Unclassifiable, Unreachable
+from pawl.core.errors import Temporary, Unclassifiable, Unreachable
 from pawl.core.model import ClusterState, EtcdMember
 from pawl.engine.context import Context, Late
 from pawl.ports.observer import Part
@@ -19,6 +19,15 @@ TRANSFER_LAG = 100
 CAUGHT_UP_LAG = 100
 ETCD: frozenset[Part] = frozenset({"etcd"})
 """What a look at etcd's own state reads."""
+
+
+async def members_now(ctx: Context) -> ClusterState:
+    """etcd read again, where it matters what no member reports: while it has no quorum, and with it
+    no member list, nobody can tell."""
+    state = await ctx.look(parts=ETCD)
+    if not state.members:
+        raise Unreachable("etcd's members could not be read.")
+    return state
 
 
 def lag(member: EtcdMember, state: ClusterState) -> int:
@@ -56,7 +65,8 @@ async def leave_leadership(ctx: Context, host: str, prefer: tuple[str, ...] = ()
     """If this member leads, move leadership to a verified transferee; never stop a leader.
 
     A transferee that cannot take over stalls every writer for 7 s, so it must be healthy, caught
-    up, and preferably run the newer binary already.
+    up, and preferably run the newer binary already. Where there is none just now, or the leadership
+    stays, a disk that stalls may be the cause: `Temporary`.
     """
     tried: list[str] = []
     for _ in range(2):
@@ -66,10 +76,10 @@ async def leave_leadership(ctx: Context, host: str, prefer: tuple[str, ...] = ()
             return
         transferee = _transferee(state, host, prefer, tried)
         if transferee is None:
-            raise StepFailed(
+            raise Temporary(
                 f"etcd member {host} leads, and no other voter is healthy and within "
-                f"{TRANSFER_LAG} entries to take over{_besides(tried)}: mend the others, then: "
-                "pawl resume."
+                f"{TRANSFER_LAG} entries to take over{_besides(tried)}.",
+                GATE_APART,
             )
         tried.append(transferee.host)
         async with ctx.effect("move-leader", f"{host} to {transferee.host}") as _:
@@ -88,9 +98,10 @@ async def leave_leadership(ctx: Context, host: str, prefer: tuple[str, ...] = ()
             return
         except Late:
             continue
-    raise StepFailed(
+    raise Temporary(
         f"etcd member {host} kept the leadership although it was moved twice{_besides(tried)}: a "
-        "leader is not stopped. Look at the members' logs, then: pawl resume."
+        "leader is not stopped. The members' logs tell why.",
+        MOVE_SECONDS,
     )
 
 

@@ -28,8 +28,10 @@ from pawl.engine.executors import etcd_health
 LOOK_EVERY = 5.0
 HASH_EVERY = 60.0
 """Seconds; field notes, state C6: HashKV each minute while soaking."""
-CONFIRM = 2
-"""Bad looks in a row that make a regression: one may be a lost packet."""
+LASTS = 15.0
+"""Seconds for which something must be worse to be a regression, or be wrong to forbid a run or its
+end: an election, a disk that stalls, a probe that timed out are over by then. Leases of controllers
+last as long."""
 
 _LASTING = (
     SwapEtcdMember,
@@ -47,6 +49,26 @@ _LASTING = (
 
 async def preflight(action: Preflight, ctx: Context) -> str:
     """All checks again, on facts of now: a plan is as good as the moment it was made."""
+    reasons: list[str] = []
+    note = ""
+
+    async def why() -> str:
+        nonlocal note
+        ctx.safe_point()
+        reasons[:], note = await _forbidding(action, ctx)
+        return reasons[0] if reasons else ""
+
+    if await ctx.asked(why, LASTS, LOOK_EVERY):
+        told = "\n".join(f"  - {reason}" for reason in reasons)
+        raise StepFailed(f"preflight found what forbids the run:\n{told}")
+    if ctx.state.members:
+        await etcd_health.equal_hashes(ctx)
+    ctx.evidence("before", ctx.state)
+    return note
+
+
+async def _forbidding(action: Preflight, ctx: Context) -> tuple[list[str], str]:
+    """(what forbids the run now, a note where nothing does)."""
     state = await ctx.look_everywhere()
     silent = [u for u in state.unread if not interrupted.explained(u, state, ctx.plan.target)]
     if silent:
@@ -67,14 +89,9 @@ async def preflight(action: Preflight, ctx: Context) -> str:
         for x in (missing(ctx.plan.loosens, moves) if moves else ())
     ]
     reasons += accept.ended(ctx.plan.waivers, accept.day_of(ctx.tools.clock.now()))
-    if reasons:
-        told = "\n".join(f"  - {reason}" for reason in reasons)
-        raise StepFailed(f"preflight found what forbids the run:\n{told}")
-    if state.members:
-        await etcd_health.equal_hashes(ctx)
-    ctx.evidence("before", state)
     warnings = sum(f.severity is Severity.WARNING for f in findings)
-    return f"{len(findings)} findings, {warnings} of them warnings, none forbids the run."
+    note = f"{len(findings)} findings, {warnings} of them warnings, none forbids the run."
+    return reasons, note
 
 
 async def _foreseen(ctx: Context, state: ClusterState) -> Foreseen | None:
@@ -104,21 +121,28 @@ async def soak(action: Soak, ctx: Context) -> str:
     before = _regressions(state, state)
     if before:
         raise Temporary(f"the soak cannot begin: {before[0]}", LOOK_EVERY)
-    baseline, began, hashed, bad = state, ctx.now(), ctx.now(), 0
+    baseline, began, found = state, ctx.now(), before
     over = began + action.seconds
-    while (left := over - ctx.now()) > 0 or (held := ctx.gates(over)):
-        if left <= -ctx.policy.gates.patience:
+    hashed = well = began
+    while True:
+        left = over - ctx.now()
+        held = ctx.gates(over) if left <= 0 else ""
+        if left <= 0 and not held and not found:
+            return f"{action.seconds:.0f} s without a regression."
+        if held and left <= -ctx.policy.gates.patience:
             ctx.pause(
                 f"The soak before the gate {action.gate} is over, but {held} Look with `pawl "
                 "verify`; if all is well, go on with: pawl resume.",
                 by="gates",
             )
         ctx.safe_point()
-        ctx.waiting(_progress(action, ctx.now() - began) if left > 0 else f"soaked, but {held}")
-        await ctx.sleep(min(LOOK_EVERY if not bad else 1.0, left if left > 0 else LOOK_EVERY))
+        passed = f"soaked, but {held}" if held else _progress(action, ctx.now() - began)
+        ctx.waiting(found[0] if found else passed)
+        await ctx.sleep(1.0 if found else min(LOOK_EVERY, left if left > 0 else LOOK_EVERY))
         found = _regressions(await ctx.look(*hosts), baseline)
-        bad = bad + 1 if found else 0
-        if bad >= CONFIRM:
+        if not found:
+            well = ctx.now()
+        elif ctx.now() - well >= LASTS:
             raise StepFailed(
                 f"{found[0]} It was seen {ctx.now() - began:.0f} s into the soak before the gate "
                 f"{action.gate}. The exit is open: pawl rollback."
@@ -126,7 +150,6 @@ async def soak(action: Soak, ctx: Context) -> str:
         if state.members and not found and ctx.now() - hashed >= HASH_EVERY:
             await etcd_health.equal_hashes(ctx)
             hashed = ctx.now()
-    return f"{action.seconds:.0f} s without a regression."
 
 
 def _progress(action: Soak, passed: float) -> str:
@@ -157,11 +180,29 @@ def _regressions(state: ClusterState, baseline: ClusterState) -> list[str]:
             old = before.unit(unit.name) if before else None
             if old is not None and host.reachable and unit.restarts > old.restarts:
                 found.append(f"{unit.name} on {host.name} was restarted by systemd.")
+    known = {u.source for u in baseline.unread}
+    found += [
+        f"{u.source} could not be read ({u.why})." for u in state.unread if u.source not in known
+    ]
     return found
 
 
 async def check_landed(action: Landed, ctx: Context) -> str:
     """Asserted per object, on one full reading: nothing is inferred from commands that returned."""
+
+    async def why() -> str:
+        ctx.safe_point()
+        return await _not_landed(action, ctx)
+
+    if reason := await ctx.asked(why, LASTS, LOOK_EVERY):
+        raise StepFailed(reason)
+    if ctx.state.members:
+        await etcd_health.equal_hashes(ctx)
+    ctx.evidence("after", ctx.state)
+    return "every object runs what was planned, and everything taken was given back."
+
+
+async def _not_landed(action: Landed, ctx: Context) -> str:
     state = await ctx.look_everywhere()
     if not state.complete:
         lost = "; ".join(f"{u.source}: {u.why}" for u in state.unread)
@@ -176,28 +217,25 @@ async def check_landed(action: Landed, ctx: Context) -> str:
         and isinstance(s.action, _LASTING)
     ]
     if short:
-        raise StepFailed(f"not landed: {', '.join(short)}. Look at it, then: pawl resume.")
+        return f"not landed: {', '.join(short)}. Look at it, then: pawl resume."
     kept = [
         n.name
         for n in state.nodes
         if n.name not in behind and (n.cordoned_by == ctx.owner or marks.marked(n))
     ]
     if kept:
-        raise StepFailed(f"node {', '.join(kept)} still carries a mark of pawl.")
+        return f"node {', '.join(kept)} still carries a mark of pawl."
     # The object of a pod that has ended stays until it is collected, long after its node went.
     loose = [p for p in await ctx.tools.kube.released() if not (p.terminating or p.finished)]
     if loose:
         names = ", ".join(f"{p.namespace}/{p.name}" for p in loose)
-        raise StepFailed(f"pod {names} was released by pawl and is still there.")
+        return f"pod {names} was released by pawl and is still there."
     if lent := await ctx.tools.leeway.lent():
         names = ", ".join(x.name for x in lent)
-        raise StepFailed(f"{names} is still loosened by pawl: pawl resume gives it back.")
+        return f"{names} is still loosened by pawl: pawl resume gives it back."
     out = [b.name for b in state.balancer if b.admin != "ready"]
     if out:
-        raise StepFailed(f"API server {', '.join(out)} is not back in the balancer.")
+        return f"API server {', '.join(out)} is not back in the balancer."
     if broken := invariants.violations(state):
-        raise StepFailed(f"the cluster is not as it must be: {' '.join(broken)}")
-    if state.members:
-        await etcd_health.equal_hashes(ctx)
-    ctx.evidence("after", state)
-    return "every object runs what was planned, and everything taken was given back."
+        return f"the cluster is not as it must be: {' '.join(broken)}"
+    return ""

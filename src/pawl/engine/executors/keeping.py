@@ -8,11 +8,23 @@ from __future__ import annotations
 
 from pawl.core import marks
 from pawl.core.actions import CloseNodes
+from pawl.core.errors import Unreachable
+from pawl.core.model import ClusterState
 from pawl.engine.context import Context
 from pawl.ports.observer import Part
 
 NODES: frozenset[Part] = frozenset({"nodes"})
 """What a look at node objects and their Leases reads."""
+
+
+async def nodes_now(ctx: Context) -> ClusterState:
+    """The nodes read again, where it matters that one is not there. A list that could not be read
+    has no nodes either: then it is `Unreachable`, and the step is looked at again."""
+    state = await ctx.look(parts=NODES)
+    lost = next((u.why for u in state.unread if u.source == "nodes"), None)
+    if lost is not None:
+        raise Unreachable(f"the nodes could not be read: {lost}")
+    return state
 
 
 async def keep_closed(ctx: Context, node: str) -> None:

@@ -10,13 +10,13 @@ from functools import partial
 
 from pawl.core import marks
 from pawl.core.actions import AddNode, CloseNodes, RetireNode, SwapNode
-from pawl.core.errors import StepFailed
+from pawl.core.errors import StepFailed, Temporary, Unreachable
 from pawl.core.model import ClusterState, Node
 from pawl.engine.context import Context, Interrupted
 from pawl.engine.executors import component
 from pawl.engine.executors.drain import Stalled, drain
 from pawl.engine.executors.etcd_replace import claim, provider
-from pawl.engine.executors.keeping import NODES
+from pawl.engine.executors.keeping import NODES, nodes_now
 from pawl.ports.machines import Image
 from pawl.ports.watch import Change, VolumeNow
 
@@ -61,8 +61,7 @@ def host_of(node: Node | None, name: str) -> str:
 
 async def swap_node(action: SwapNode, ctx: Context) -> str:
     name = action.node
-    state = await ctx.look(name, parts=NODES)
-    node = state.node(name)
+    node = (await nodes_now(ctx)).node(name)
     if node is None:
         raise StepFailed(f"node {name} is gone from the cluster: make a new plan.")
     host = host_of(node, name)
@@ -120,13 +119,15 @@ async def _empty(ctx: Context, name: str, *, leaving: bool) -> int:
         ctx.pause(str(stalled), by="pawl")
         await give_back(ctx, name)
         raise Interrupted(str(stalled)) from stalled
+    except (Temporary, Unreachable):
+        raise  # it goes on from where it stands
     except (StepFailed, Interrupted):
         await give_back(ctx, name)
         raise
 
 
 async def cordon(ctx: Context, name: str) -> None:
-    node = (await ctx.look(parts=NODES)).node(name)
+    node = (await nodes_now(ctx)).node(name)
     if node is not None and node.unschedulable:
         return  # ours from before, or somebody else's: closed to new pods either way
     async with ctx.effect("cordon", name, on_host=False):
@@ -134,14 +135,14 @@ async def cordon(ctx: Context, name: str) -> None:
 
 
 async def _tell_load_balancers(ctx: Context, name: str) -> None:
-    node = (await ctx.look(parts=NODES)).node(name)
+    node = (await nodes_now(ctx)).node(name)
     if node is not None and not any(t.key == marks.LEAVING.key for t in node.taints):
         async with ctx.effect("leave-load-balancers", name, on_host=False):
             await ctx.tools.kube.taint(name, marks.LEAVING)
 
 
 async def _return_to_load_balancers(ctx: Context, name: str) -> None:
-    node = (await ctx.look(parts=NODES)).node(name)
+    node = (await nodes_now(ctx)).node(name)
     if node is not None and marks.leaving(node):
         async with ctx.effect("return-to-load-balancers", name, on_host=False):
             await ctx.tools.kube.untaint(name, marks.LEAVING.key)
@@ -149,7 +150,7 @@ async def _return_to_load_balancers(ctx: Context, name: str) -> None:
 
 async def give_back(ctx: Context, name: str) -> None:
     await _return_to_load_balancers(ctx, name)
-    node = (await ctx.look(parts=NODES)).node(name)
+    node = (await nodes_now(ctx)).node(name)
     if node is not None and marks.ours(node):
         async with ctx.effect("uncordon", name, on_host=False):
             await ctx.tools.kube.uncordon(name, node.cordoned_by)
@@ -189,7 +190,7 @@ async def _proxied(ctx: Context, host: str) -> str:
 
 
 async def close_nodes(action: CloseNodes, ctx: Context) -> str:
-    state = await ctx.look(parts=NODES)
+    state = await nodes_now(ctx)
     for name in action.nodes:
         node = state.node(name)
         if node is not None and not marks.closed(node):
@@ -201,7 +202,7 @@ async def close_nodes(action: CloseNodes, ctx: Context) -> str:
 async def retire_node(action: RetireNode, ctx: Context) -> str:
     name = action.node
     machines = provider(ctx)
-    node = (await ctx.look(parts=NODES)).node(name)
+    node = (await nodes_now(ctx)).node(name)
     host = host_of(node, name)
     moved = 0
     if node is not None:
