@@ -23,6 +23,8 @@ class Pod:
     """Made after the measurement began."""
     began: float = 0.0
     ready_at: float | None = None
+    asked_at: float | None = None
+    """When it was asked to end."""
 
     @property
     def serves(self) -> bool:
@@ -48,6 +50,8 @@ class Movement:
     peak: int = 0
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """app -> each new pod's time from its first sight to Ready."""
+    ends: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """app -> each old pod's time from being asked to end until it is gone."""
     moving: int = 0
     starts: int = 0
     _at: float = 0.0
@@ -64,7 +68,9 @@ class Movement:
         """One event of the watch ("ADDED", "MODIFIED", "DELETED")."""
         self.until(at)
         if kind == "DELETED":
-            self.pods.pop(item["metadata"]["uid"], None)
+            gone = self.pods.pop(item["metadata"]["uid"], None)
+            if gone is not None and not gone.new and gone.asked_at is not None:
+                self.ends[gone.app].append(at - gone.asked_at)
         else:
             self._take(at, item, new=True)
         self._look(at)
@@ -92,6 +98,8 @@ class Movement:
                 if node in self.old:
                     self.back.append(f"{pod.name} on {node}")
         pod.leaving = bool(meta.get("deletionTimestamp"))
+        if pod.leaving and pod.asked_at is None:
+            pod.asked_at = at
         conditions = status.get("conditions") or ()
         pod.ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
         if pod.ready and pod.ready_at is None:

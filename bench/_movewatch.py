@@ -135,6 +135,8 @@ class Measurement:
         self._error: BaseException | None = None
         self.nodes: dict[str, str] = {}
         """node -> address."""
+        self.joined: dict[str, float] = {}
+        """node -> when it was Ready first, by the wall clock."""
         self.lanes = {n: Lane(n) for n in ("web", "backend", "solo", "websocket")}
         self.redis = Redis()
         self.placed: list[tuple[str, str]] = []
@@ -251,6 +253,9 @@ class Measurement:
         if kind == "DELETED":
             self.nodes.pop(item["metadata"]["name"], None)
             return
+        conditions = item["status"].get("conditions") or ()
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
+            self.joined.setdefault(item["metadata"]["name"], time.time())
         for a in item["status"].get("addresses", ()):
             if a["type"] == "InternalIP":
                 self.nodes[item["metadata"]["name"]] = a["address"]

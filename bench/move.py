@@ -18,8 +18,9 @@ The lab's workloads: `web` (3 replicas, its websocket too), `backend` (2, on red
 StatefulSet pod, which cannot surge), and `solo`: one replica, and a budget that never allows an
 eviction. The ways by hand have to delete that budget before they begin, or they would never end.
 
-The lower bound is worked out afterwards by pawl's own formula from the times that were measured: a
-machine's boot until its node is Ready, each workload's start until Ready, a machine's removal.
+The lower bound is worked out afterwards by pawl's own formula from the times that were measured,
+the shortest of each: a machine's order until its node is Ready, each workload's start until Ready,
+its pods' ends, a machine's removal; and from the hand-over and settling that the policy demands.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ import httpx
 from _movewatch import NAMESPACE, Api, Measurement, fixtures
 
 from pawl.core.pace import Pace
-from pawl.core.workloads.schedule import Job, lower_bound
+from pawl.core.workloads.bound import lower_bound
+from pawl.core.workloads.schedule import Job
 from pawl.interfaces.cli.lab import open_lab
 from pawl.lab.cluster import Lab
 from pawl.lab.roles.load_balancer import NODE_PORTS
@@ -91,8 +93,9 @@ class Roll:
         self.events: list[dict[str, Any]] = []
         """What `pawl run` said, where it was pawl."""
         self.cap = 0
-        self.spans: Counter[str] = Counter()
-        """Seconds measured of "boot" and "tail"; and how often, as "boots" and "tails"."""
+        self.boots: list[float] = []
+        self.tails: list[float] = []
+        """Seconds until each new node was Ready, and of each removal, by hand."""
 
     def __enter__(self) -> Roll:
         up(self.lab, self.old)
@@ -191,13 +194,13 @@ class Roll:
         self.lab.add(f"{name}-new", "worker", versions={"kubernetes": NEW})
         self.kubectl("wait", "--for=create", f"node/{name}-new", "--timeout=60s")
         self.kubectl("wait", "--for=condition=Ready", f"node/{name}-new", "--timeout=60s")
-        self.spans += Counter(boot=time.monotonic() - began, boots=1)
+        self.boots.append(time.monotonic() - began)
 
     def _gone(self, name: str) -> None:
         began = time.monotonic()
         self.kubectl("delete", "node", name)
         self.lab.remove(name)
-        self.spans += Counter(tail=time.monotonic() - began, tails=1)
+        self.tails.append(time.monotonic() - began)
 
 
 def up(lab: Lab, old: list[str]) -> None:
@@ -248,6 +251,7 @@ def told(m: Measurement) -> dict[str, Any]:
         "back": m.movement.back,
         "missing": {k: round(v, 1) for k, v in m.movement.missing.items()},
         "seconds": {k: [round(s, 1) for s in v] for k, v in m.movement.seconds.items()},
+        "ends": {k: [round(s, 1) for s in v] for k, v in m.movement.ends.items()},
         "errors": {k: dict(v.errors) for k, v in m.lanes.items() if v.errors},
         "redis samples": len(m.redis.samples),
         "watches that had to go on": m.holes,
@@ -266,46 +270,54 @@ def _soaked(events: list[dict[str, Any]]) -> float:
     return total
 
 
-def _spans(roll: Roll) -> tuple[float, float]:
-    """Median seconds from a machine's order to its node being Ready, and of a removal."""
+def _spans(roll: Roll, m: Measurement) -> tuple[float, float]:
+    """Shortest seconds from a machine's order to its node being Ready, and of a removal."""
     if not roll.events:
-        s = roll.spans
-        return s["boot"] / max(1, s["boots"]), s["tail"] / max(1, s["tails"])
+        return min(roll.boots), min(roll.tails)
     at: dict[tuple[str, str], float] = {}
     boots, tails = [], []
     for e in roll.events:
         key = (e.get("effect", ""), e.get("target", ""))
         if e["event"] == "effect-intended":
             at[key] = e["at"]
-        elif e["event"] == "effect-done" and key[0] in ("add-machine", "remove-machine"):
-            (boots if key[0] == "add-machine" else tails).append(e["at"] - at[key])
-    return statistics.median(boots), statistics.median(tails)
+            if key[0] == "add-machine":
+                boots.append(m.joined[key[1]] - e["at"])
+        elif e["event"] == "effect-done" and key[0] == "remove-machine":
+            tails.append(e["at"] - at[key])
+    return min(boots), min(tails)
 
 
 def _least(roll: Roll, m: Measurement) -> float:
-    """The lower bound over the waves, one old node each, from measured times. `boot` is the
-    machine's own: what its node then needs until Ready is not counted, so the bound is low."""
-    boot, tail = _spans(roll)
+    """The lower bound over the waves, one old node each."""
+    boot, tail = _spans(roll, m)
     move, pace = m.movement, Pace()
-    each = {app: statistics.median(s) for app, s in move.seconds.items() if s}
     total = 0.0
     for node in roll.old:
-        going = Counter(a for n, a in m.placed if n == node and a in each)
+        going = Counter(a for n, a in m.placed if n == node and move.seconds.get(a))
         jobs = [
-            Job(
-                workload=app,
-                rank=0,
-                moves=count,
-                at_once=1,
-                seconds=each[app],
-                after=("redis",) if app == "backend" and "redis" in going else (),
-                providers=("redis",) if app == "backend" else (),
-            )
+            _job(app, count, m, after=("redis",) if "redis" in going else ())
             for app, count in sorted(going.items(), key=lambda x: x[0] != "redis")
         ]
-        bound = lower_bound(jobs, pace, {"redis": move.desired["backend"]}, {})
-        total += boot + bound.seconds + tail
+        clients, cap = {"redis": move.desired["backend"]}, roll.cap or pace.starts(move.moving)
+        total += boot + lower_bound(jobs, pace, clients, cap=cap).seconds + tail
     return total
+
+
+def _job(app: str, count: int, m: Measurement, after: tuple[str, ...]) -> Job:
+    """redis has a name: it ends before it starts again. The others stay until then."""
+    start, end = min(m.movement.seconds[app]), min(m.movement.ends.get(app, [0.0]))
+    hold = Pace().handover if app == "solo" else 0.0
+    return Job(
+        workload=app,
+        rank=0,
+        moves=count,
+        at_once=1,
+        seconds=start + end if app == "redis" else start,
+        hold=hold,
+        gone=end if app == "redis" else start + hold + end,
+        after=after if app == "backend" else (),
+        providers=("redis",) if app == "backend" else (),
+    )
 
 
 # -- the table ---------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pawl.core.pace import Pace
+from pawl.core.workloads.bound import lower_bound
 from pawl.core.workloads.facts import (
     HOSTNAME,
     ZONE,
@@ -29,7 +30,7 @@ from pawl.core.workloads.order import arrange
 from pawl.core.workloads.placement import Refusal, Simulation
 from pawl.core.workloads.planner import plan
 from pawl.core.workloads.scenario import replace_all
-from pawl.core.workloads.schedule import Job, lower_bound, schedule
+from pawl.core.workloads.schedule import Job, schedule
 
 NAMES = [f"w{i}" for i in range(9)]
 
@@ -189,6 +190,7 @@ def jobs(draw: st.DrawFn) -> list[Job]:
         earlier = [j.workload for j in made]
         after = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=2)) if earlier else []
         moves = draw(st.integers(1, 12))
+        seconds, hold = draw(st.integers(1, 30)), draw(st.sampled_from([0, 0, 3]))
         made.append(
             Job(
                 workload=f"w{i}",
@@ -197,23 +199,25 @@ def jobs(draw: st.DrawFn) -> list[Job]:
                 registry=draw(st.sampled_from(["r1", "r2"])),
                 pulls=draw(st.integers(0, moves)),
                 at_once=draw(st.integers(1, 5)),
-                seconds=draw(st.integers(1, 30)),
+                seconds=seconds,
+                hold=hold,
+                gone=seconds + hold + 5 if hold else draw(st.sampled_from([0, 7, seconds])),
                 after=tuple(sorted(after)),
-                providers=tuple(sorted(after)),
+                providers=tuple(sorted(after[:1])),
             )
         )
     return made
 
 
 @settings(max_examples=150, deadline=None)
-@given(jobs())
-def test_the_schedule_keeps_every_cap_and_never_beats_the_bound(made: list[Job]) -> None:
+@given(jobs(), st.sampled_from([0, 0, 1, 3]))
+def test_the_schedule_keeps_every_cap_and_never_beats_the_bound(made: list[Job], cap: int) -> None:
     pace = Pace(starts_share=0.5, pulls=2)
     clients: Counter[str] = Counter()
     for j in made:
         for p in j.providers:
             clients[p] += j.moves
-    played = schedule(made, pace, clients)
+    played = schedule(made, pace, clients, cap)
     by_name = {j.workload: j for j in made}
     spans = [
         (start, start + by_name[w].seconds, by_name[w])
@@ -221,10 +225,10 @@ def test_the_schedule_keeps_every_cap_and_never_beats_the_bound(made: list[Job])
         for start in starts
     ]
     assert Counter(s[2].workload for s in spans) == {j.workload: j.moves for j in made}
-    cap = pace.starts(sum(j.moves for j in made))
+    most = cap or pace.starts(sum(j.moves for j in made))
     for at, _, _ in spans:
         flying = [s[2] for s in spans if s[0] <= at < s[1]]
-        assert len(flying) <= cap
+        assert len(flying) <= most
         for workload, count in Counter(j.workload for j in flying).items():
             assert count <= by_name[workload].at_once
         pulling = Counter(
@@ -241,8 +245,14 @@ def test_the_schedule_keeps_every_cap_and_never_beats_the_bound(made: list[Job])
     for start, _, j in spans:
         for before in made:
             if before.workload in j.after or before.rank < j.rank:
-                assert start >= ends[before.workload] + pace.settle
-    assert lower_bound(made, pace, clients, {}).seconds <= played.seconds + 1e-6
+                assert start >= ends[before.workload] + before.hold
+            if before.workload in j.after and before.workload in j.providers:
+                assert start >= ends[before.workload] + before.hold + pace.settle
+    assert played.seconds == max(s[0] + max(s[2].seconds, s[2].gone) for s in spans)
+    bound = lower_bound(made, pace, clients, cap=cap)
+    assert bound.seconds <= played.seconds + 1e-6
+    if len(made) == 1 and made[0].moves <= made[0].at_once <= most and not made[0].pulls:
+        assert bound.seconds == played.seconds
 
 
 @st.composite
@@ -317,6 +327,8 @@ def test_each_pod_that_must_move_starts_exactly_once(
 ) -> None:
     made = plan(facts, replace_all(facts, surge=surge, canary=canary))
     starts_once(facts, made)
+    for wave in made.waves:
+        assert wave.least <= wave.seconds + 1e-6
     assert made == plan(facts, replace_all(facts, surge=surge, canary=canary))
     tiers = {w.key: w.tier for w in made.workloads}
     cycles = {w.key: w.cycle for w in made.workloads}

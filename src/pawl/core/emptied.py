@@ -1,4 +1,4 @@
-"""How well nodes were emptied: the time that it took beside the least that the caps allow."""
+"""How well nodes were emptied: the time that it took beside the least that it could have taken."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from collections.abc import Iterable
 import msgspec
 
 from pawl.core.events import AnyEvent, Evidence
+from pawl.core.workloads.bound import Piece
 
 EVIDENCE = "emptied"
 
 
 class Emptied(msgspec.Struct, frozen=True, kw_only=True):
-    """One node. `least` is the lower bound of its moves in seconds, bound by `term`, from predicted
-    times; `peak` the most pods of the run that were on their way at once, of `cap`. `settled`:
-    seconds of it in which a provider only had to stay Ready."""
+    """One node. `least` is the lower bound of its moves in seconds from what was measured of them,
+    bound by `term`, which is the sum of `pieces`; `peak` the most pods of the run that were on
+    their way at once, of `cap`. `settled`: seconds of it in which a provider only had to stay
+    Ready."""
 
     node: str
     moved: int
@@ -25,6 +27,7 @@ class Emptied(msgspec.Struct, frozen=True, kw_only=True):
     peak: int
     cap: int
     settled: float = 0.0
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def efficiency(self) -> float:

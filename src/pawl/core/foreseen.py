@@ -42,8 +42,8 @@ COMES_BACK = frozenset({"W104", "W106"})
 class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
     """`budgets`: the verdict on each budget ("namespace/name") that would never allow an eviction;
     `pods`: on each pod ("namespace/name") of two budgets. `down`: the workloads that miss pods
-    while they move. `emptying`: seconds that each node's pods need to be Ready elsewhere. `unread`:
-    why nothing is known, and then nothing else is."""
+    while they move. `emptying`: seconds until each node's pods are Ready elsewhere, and have gone.
+    `unread`: why nothing is known, and then nothing else is."""
 
     budgets: dict[str, Obstacle] = {}
     pods: dict[str, Obstacle] = {}

@@ -54,10 +54,10 @@ def kind_of(action: AnyAction) -> str:
 
 
 BESIDE_PODS: dict[str, float] = {
-    "retire-node": 6.0,  # the last pods end 5 s after their successors are Ready, then its machine
-    "swap-node": 8.0,
+    "retire-node": 1.0,
+    "swap-node": 3.0,
 }
-"""What such a step takes beside the time in which its pods become Ready elsewhere."""
+"""What such a step takes beside the time until its last pod has gone."""
 
 
 def seconds(

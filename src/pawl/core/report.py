@@ -35,6 +35,7 @@ from pawl.core.plan import Plan
 from pawl.core.predict import busy_seconds, schedule
 from pawl.core.report_figures import Figure, figures_of
 from pawl.core.report_inventory import InventoryRow, compare
+from pawl.core.rolled import Rolled, rolled
 from pawl.core.verify.pack import Outcome as PackOutcome
 from pawl.core.verify.reading import Judgement
 
@@ -148,6 +149,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The last failure that stopped the run, else the last look; None where nobody looked."""
     packs: tuple[PackOutcome, ...] = ()
     emptied: tuple[Emptied, ...] = ()
+    rolled: Rolled | None = None
+    """All nodes together, where that can be told."""
 
     @property
     def seconds(self) -> float:
@@ -174,7 +177,7 @@ def build(plan: Plan, events: Sequence[AnyEvent], measured: Measured | None) -> 
     before = _state(events, "before", inventory_notes)
     after = _state(events, "after", inventory_notes)
     ledger = _ledger(events)
-    moves = emptied(events)
+    moves, roll = emptied(events), rolled(plan, events)
     figures = figures_of(measured, ledger_open=sum(r.given_back is None for r in ledger))
     return Report(
         cluster=plan.cluster,
@@ -206,9 +209,10 @@ def build(plan: Plan, events: Sequence[AnyEvent], measured: Measured | None) -> 
                 for e in events
                 if isinstance(e, Quarantined)
             ),
-            *filter(None, [sentence(moves)]),
+            *filter(None, [sentence(moves), roll.sentence() if roll else ""]),
         ),
         emptied=moves,
+        rolled=roll,
         gates=_gates(events),
         packs=_packs(events),
     )

@@ -136,6 +136,15 @@ def sections(r: Report) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]
                 ],
             )
         )
+        least = [(x.node, p) for x in r.emptied for p in x.pieces]
+        least += [("all nodes", p) for p in (r.rolled.pieces if r.rolled else ())]
+        found.append(
+            (
+                "At the least, piece by piece",
+                ("of", "seconds", "what", "says"),
+                [(of, f"{p.seconds:.1f}", p.what, p.source) for of, p in least],
+            )
+        )
     found += [
         (
             "Approvals",

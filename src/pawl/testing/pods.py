@@ -58,7 +58,8 @@ class Deployment:
     Deployment of its namespace that it depends on. `surges`: its strategy allows one pod more
     (else Recreate); `stiff`: a rolling update with maxSurge 0.
     `by_hash`: a Service selects by the template hash, so that no pod can be released. `budgets`:
-    how many of that kind select its pods. `most`: what its autoscaler goes up to, 0 for none."""
+    how many of that kind select its pods. `most`: what its autoscaler goes up to, 0 for none.
+    `starts` and `ends`: seconds that a pod of it takes for either."""
 
     namespace: str
     name: str
@@ -71,6 +72,8 @@ class Deployment:
     budgets: int = 1
     most: int = 0
     always_allow: bool = False
+    starts: float = POD_START
+    ends: float = POD_END
     revision: int = 0
     lent: dict[str, str] = field(default_factory=dict)
     """What pawl has loosened, and what stood there before."""
@@ -92,7 +95,6 @@ class SimPods:
     """The fewest Ready pods that each Deployment ever had, by its name."""
     names: dict[str, str] = field(default_factory=dict)
     """The name of every pod that ever was, by its UID."""
-    start_seconds: float = POD_START
     loads: dict[str, float] = field(default_factory=dict)
     """CPU of pods (by name) as a share of their limit."""
     busy: int = 0
@@ -199,10 +201,10 @@ class SimPods:
             uid=f"uid-{number}",
             node=node,
             owner=deployment.owner,
-            ready_at=self.world.now + self.start_seconds,
+            ready_at=self.world.now + deployment.starts,
             revision=deployment.revision,
         )
-        self.world.later(self.start_seconds, lambda: None)
+        self.world.later(deployment.starts, lambda: None)
 
     def serving(self, deployment: Deployment) -> int:
         now = self.world.now
@@ -245,8 +247,10 @@ class SimPods:
         pod = self.pods.get(uid)
         if pod is None or pod.ends_at is not None:
             return False
-        pod.ends_at = self.world.now + POD_END if pod.name not in self.frozen else float("inf")
-        self.world.later(POD_END, lambda: None)
+        deployment = self._of_pod(pod)
+        ends = deployment.ends if deployment else POD_END
+        pod.ends_at = self.world.now + ends if pod.name not in self.frozen else float("inf")
+        self.world.later(ends, lambda: None)
         return True
 
     def _of_pod(self, pod: SimPod) -> Deployment | None:

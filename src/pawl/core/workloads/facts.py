@@ -155,7 +155,8 @@ class Shape(Part, frozen=True, kw_only=True, cache_hash=True):
     scheduler: str = "default-scheduler"
     priority: int = 0
     grace: float = 30.0
-    pre_stop: bool = False
+    pre_stop: float = 0.0
+    """Seconds that a preStop hook sleeps before a container is asked to end."""
     readiness: bool = False
     first_probe: float = 0.0
     gates: tuple[str, ...] = ()

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from pawl.core.findings import Severity
 from pawl.core.pace import Pace
+from pawl.core.workloads.bound import Piece, Term
 from pawl.core.workloads.classify import Class
 from pawl.core.workloads.facts import Part
 from pawl.core.workloads.graph import Graph
 from pawl.core.workloads.obstacles import Obstacle, Resolution
+from pawl.core.workloads.schedule import Job
 from pawl.core.workloads.surroundings import Method
 
 
@@ -67,7 +69,8 @@ class WorkloadPlan(Part, frozen=True, kw_only=True):
 
 class Wave(Part, frozen=True, kw_only=True):
     """`seconds` from the new machines' start until the old ones can go, of which pods move for
-    `moving`; `least` what the caps allow at best, bound by `term`."""
+    `moving`; `least` what the caps allow at best: `machines`, and the first of `terms`, which is
+    `term`."""
 
     old: tuple[str, ...]
     new: tuple[str, ...]
@@ -76,7 +79,8 @@ class Wave(Part, frozen=True, kw_only=True):
     seconds: float
     least: float
     term: str
-    terms: dict[str, float]
+    terms: tuple[Term, ...]
+    machines: tuple[Piece, ...]
     peak: int
 
 
@@ -90,6 +94,10 @@ class MovePlan(Part, frozen=True, kw_only=True):
     graph: Graph
     starts_cap: int
     pace: Pace
+    clients: dict[str, int]
+    """Provider -> pods that connect to it."""
+    at_best: tuple[tuple[Job, ...], ...]
+    """The moves of each wave, none of them longer than it must be."""
 
     @property
     def seconds(self) -> float:

@@ -67,6 +67,7 @@ def render(facts: Workloads, made: MovePlan, cluster: str) -> str:
         )
         + (_card("When each pod moves", drawing.timeline(made)) if made.moves else "")
         + _card("Workloads, in the order of moving", _workloads(made))
+        + _least(made)
         + _card(
             "What else to know",
             _obstacles(tuple(o for o in made.obstacles if not o.forever)) or "<p>Nothing.</p>",
@@ -144,6 +145,11 @@ def _workloads(made: MovePlan) -> str:
             for row, w in zip(views.rows(made), made.workloads, strict=True)
         ],
     )
+
+
+def _least(made: MovePlan) -> str:
+    lines = "\n".join(views.least(made))
+    return _card("At the least", f"<pre>{escape(lines)}</pre>") if lines else ""
 
 
 def _edges(made: MovePlan) -> str:

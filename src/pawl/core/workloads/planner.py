@@ -7,7 +7,7 @@ ones the moves come in waves, and the order holds inside each wave.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from pawl.core.pace import Pace
 from pawl.core.workloads import budgets as budget_rules
 from pawl.core.workloads import graph as graph_rules
 from pawl.core.workloads.admission import DAEMON_TOLERATIONS, admits
+from pawl.core.workloads.bound import lower_bound, machines
 from pawl.core.workloads.classify import Tier, class_of, operator_of, tier_of
 from pawl.core.workloads.facts import Controller, Pod, Shape, Workloads
 from pawl.core.workloads.methods import Decision, decide, missing_in_restart
@@ -27,8 +28,9 @@ from pawl.core.workloads.obstacles import Obstacle, order
 from pawl.core.workloads.order import arrange
 from pawl.core.workloads.placement import Refusal, Simulation
 from pawl.core.workloads.scenario import Scenario
-from pawl.core.workloads.schedule import WATCH, Bound, Job, lower_bound, schedule
-from pawl.core.workloads.surroundings import Surroundings
+from pawl.core.workloads.schedule import Job, schedule
+from pawl.core.workloads.surroundings import Method, Surroundings
+from pawl.core.workloads.times import Times, at_best, predicted
 
 STILL = ("stay", "wait", "decide")
 """Methods by which pawl itself moves nothing."""
@@ -62,6 +64,8 @@ class _Planner:
             key: int(tier_of(c, facts.hooks, in_front[key])) for key, c in self.controllers.items()
         }
         self.providers = self.graph.providers()
+        self.clients: dict[str, int] = defaultdict(int)
+        """Provider -> pods that connect to it."""
         self.places = arrange(self.controllers, self.graph.edges, self.rank)
         self.wave_of = {
             name: i for i, (a, b) in enumerate(scenario.waves()) for name in scenario.old[a:b]
@@ -74,16 +78,29 @@ class _Planner:
             self.every[p.owner].append(p)
             if p.node in self.wave_of:
                 self.moving[p.owner].append(p)
+        for e in self.graph.edges:
+            self.clients[e.provider] += len(self.every[e.consumer])
         at = {key: i for i, key in enumerate(self.places)}
         self.waves: list[dict[str, list[Pod]]] = [{} for _ in scenario.waves()]
         for key in sorted(self.moving, key=at.__getitem__):
             for p in sorted(self.moving[key], key=lambda p: (p.primary, -p.ordinal, p.key)):
                 self.waves[self.wave_of[p.node]].setdefault(key, []).append(p)
+        fresh = {n.name for n in scenario.new}
+        self.staying = [
+            n.name
+            for n in facts.nodes
+            if n.name not in self.wave_of
+            and n.name not in fresh
+            and n.ready
+            and not n.unschedulable
+        ]
+        """Nodes that take pods from the beginning."""
         self.around = self._surroundings(patience)
         self.obstacles: list[Obstacle] = []
         self.decisions: dict[str, Decision] = {}
         self.moves: list[Move] = []
-        self.each: dict[str, float] = {}
+        self.each: dict[str, Times] = {}
+        self.at_best: list[tuple[Job, ...]] = []
         self.pulled: set[tuple[str, str]] = set()
         """(node, image): what a new node has pulled for an earlier move."""
 
@@ -135,6 +152,8 @@ class _Planner:
             graph=self.graph,
             starts_cap=self.pace.starts(len(self.moves)),
             pace=self.pace,
+            clients=self.clients,
+            at_best=tuple(self.at_best),
         )
 
     def _decide(self, key: str, no_place: str = "") -> Decision:
@@ -210,15 +229,6 @@ class _Planner:
         f, s = self.facts, self.scenario
         known = {n.name for n in f.nodes}
         imagined = [n for n in s.new if n.name not in known]
-        fresh = {n.name for n in s.new}
-        stay = [
-            n.name
-            for n in f.nodes
-            if n.name not in self.wave_of
-            and n.name not in fresh
-            and n.ready
-            and not n.unschedulable
-        ]
         daemons = [c for c in f.controllers if c.kind == "DaemonSet"]
         static: dict[str, list[Shape]] = defaultdict(list)
         for p in f.pods:
@@ -238,7 +248,7 @@ class _Planner:
         ]
         sim = Simulation(
             [*closed, *imagined],
-            stay,
+            self.staying,
             claims=self.around.claims,
             volumes=self.around.volumes,
             classes={c.name: c for c in f.classes},
@@ -253,32 +263,18 @@ class _Planner:
 
     # -- time --------------------------------------------------------------------------------
 
-    def _seconds(self, key: str) -> float:
-        """One pod's time until its successor is Ready."""
+    def _times(self, key: str) -> Times:
         if key not in self.each:
-            self.each[key] = self._predicted(key)
+            self.each[key] = predicted(*self._way(key))
         return self.each[key]
 
-    def _predicted(self, key: str) -> float:
-        c, d, pace = self.controllers[key], self.decisions[key], self.pace
-        seen = sorted(
-            p.ready_after
-            for p in self.every[key]
-            if p.ready_after is not None and p.ready_after <= WATCH
-        )
-        # From a pod's start to Ready its images were pulled, where they had to be.
-        ready = seen[len(seen) // 4] if seen else pace.pull + pace.ready + c.shape.first_probe
-        up = pace.schedule + ready + c.min_ready
-        if d.method in ("surge", "surge-restart"):
-            return up + (pace.handover if c.replicas == 1 else 0.0)
-        attached = sum(1 for p in self.moving[key][:1] for _ in p.claims)
-        down = min(c.shape.grace, pace.stop) + attached * (pace.detach + pace.attach)
-        return up + down
+    def _way(self, key: str) -> tuple[Controller, Method, list[Pod], int, Pace]:
+        claims = len(self.moving[key][0].claims) if self.moving[key] else 0
+        method = self.decisions[key].method
+        return self.controllers[key], method, self.every[key], claims, self.pace
 
     def _time(self, placed: Mapping[str, str]) -> tuple[Wave, ...]:
-        clients: Counter[str] = Counter()
-        for e in self.graph.edges:
-            clients[e.provider] += len(self.every[e.consumer])
+        cap = self.pace.starts(len(placed))
         waves = []
         known = {n.name for n in self.facts.nodes}
         for i, (a, b) in enumerate(self.scenario.waves()):
@@ -288,16 +284,22 @@ class _Planner:
                 if self.decisions[key].method not in STILL
                 and (own := [p for p in pods if p.key in placed])
             }
-            attaches = Counter(
-                placed[p.key] for own in going.values() for p in own for _ in p.claims
-            )
             before: dict[str, frozenset[str]] = {}
             jobs = [
                 self._job(key, own, self._before(key, going, before), placed)
                 for key, own in going.items()
             ]
-            played = schedule(jobs, self.pace, clients)
-            bound: Bound = lower_bound(jobs, self.pace, clients, attaches)
+            best = tuple(self._best(j) for j in jobs)
+            self.at_best.append(best)
+            played = schedule(jobs, self.pace, self.clients, cap)
+            bound = lower_bound(
+                best,
+                self.pace,
+                self.clients,
+                cap=cap,
+                volumes=sum(len(p.claims) for own in going.values() for p in own),
+                nodes=len(self.staying) + b,
+            )
             for j in jobs:
                 starts = sorted(played.starts[j.workload])
                 for p, start in zip(going[j.workload], starts, strict=True):
@@ -316,18 +318,20 @@ class _Planner:
                         )
                     )
             fresh = any(n.name not in known for n in self.scenario.new[a:b])
-            boot = self.pace.boot if fresh else 0.0
-            fixed = boot + self.pace.tail
+            moving = max(played.seconds, bound.seconds)
+            around = machines(self.pace, fresh=fresh)
+            fixed = sum(p.seconds for p in around)
             waves.append(
                 Wave(
                     old=self.scenario.old[a:b],
                     new=tuple(n.name for n in self.scenario.new[a:b]),
                     moves=sum(j.moves for j in jobs),
-                    moving=played.seconds,
-                    seconds=fixed + played.seconds,
+                    moving=moving,
+                    seconds=fixed + moving,
                     least=fixed + bound.seconds,
-                    term=bound.term,
+                    term=bound.term.what,
                     terms=bound.terms,
+                    machines=around,
                     peak=played.peak,
                 )
             )
@@ -338,24 +342,24 @@ class _Planner:
         self, key: str, going: Mapping[str, object], known: dict[str, frozenset[str]]
     ) -> frozenset[str]:
         """The workloads of this wave that `key` waits for, through others that do not move in it.
-        Iterative, because chains may be long."""
+        Those of one cycle are one tier, and wait for nobody in it. Iterative, because chains may be
+        long."""
         work = [key]
         while work:
             top = work[-1]
-            through = [a for a in self.places[top].after if a not in going and a not in known]
+            after = [a for a in self.places[top].after if a not in self.places[top].group]
+            through = [a for a in after if a not in going and a not in known]
             if through:
                 work += through
                 continue
             work.pop()
-            known[top] = frozenset(
-                w for a in self.places[top].after for w in ((a,) if a in going else known[a])
-            )
+            known[top] = frozenset(w for a in after for w in ((a,) if a in going else known[a]))
         return known[key]
 
     def _job(
         self, key: str, own: Sequence[Pod], after: frozenset[str], placed: Mapping[str, str]
     ) -> Job:
-        images = self.controllers[key].shape.images
+        images, times = self.controllers[key].shape.images, self._times(key)
         needs = {(placed[p.key], image) for p in own for image in images} - self.pulled
         self.pulled |= needs
         return Job(
@@ -363,11 +367,30 @@ class _Planner:
             rank=self.places[key].rank,
             moves=len(own),
             at_once=self.decisions[key].at_once,
-            seconds=self._seconds(key),
+            seconds=times.ready,
+            hold=times.hold,
+            gone=times.gone,
+            ready_by=times.ready_by,
+            gone_by=times.gone_by,
             after=tuple(sorted(after)),
             providers=tuple(sorted(self.providers[key])),
             registry=_registry(images[0] if images else ""),
             pulls=len({node for node, _ in needs}),
+        )
+
+    def _best(self, j: Job) -> Job:
+        """The same at best. A rolling update is its Deployment's own: no cap of pawl holds it."""
+        c, times = self.controllers[j.workload], at_best(*self._way(j.workload))
+        own = self.decisions[j.workload].method == "surge-restart"
+        return structs.replace(
+            j,
+            at_once=j.at_once + (missing_in_restart(c) if own else 0),
+            by_itself=own,
+            seconds=times.ready,
+            hold=times.hold,
+            gone=times.gone,
+            ready_by=times.ready_by,
+            gone_by=times.gone_by,
         )
 
     # -- describing --------------------------------------------------------------------------
@@ -398,7 +421,7 @@ class _Planner:
         c, d, place = self.controllers[key], self.decisions[key], self.places[key]
         moving = len(self.moving[key])
         goes = d.method not in STILL
-        seconds = self._seconds(key) if goes and moving else 0.0
+        seconds = self._times(key).ready if goes and moving else 0.0
         if d.method in ("evict", "operator"):
             dip = moving * seconds
         elif d.method == "surge-restart" and (missing := missing_in_restart(c)):

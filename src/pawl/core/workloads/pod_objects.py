@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,8 @@ from pawl.core.workloads.object_parts import (
     SelectorPart,
 )
 from pawl.core.workloads.quantity import Quantity
+
+_SLEEP = re.compile(r"\s*(?:/usr)?(?:/bin/)?sleep\s+(\d+(?:\.\d+)?)s?\s*(?:$|;|&&)")
 
 
 class NodeAffinityPart(Api, frozen=True, kw_only=True):
@@ -95,8 +98,34 @@ class ProbePart(Api, frozen=True, kw_only=True):
     initial_delay_seconds: float = 0.0
 
 
+class SleepPart(Api, frozen=True, kw_only=True):
+    seconds: float = 0.0
+
+
+class ExecPart(Api, frozen=True, kw_only=True):
+    command: tuple[str, ...] | None = None
+
+
+class HookPart(Api, frozen=True, kw_only=True):
+    sleep: SleepPart | None = None
+    exec: ExecPart | None = None
+
+
 class LifecyclePart(Api, frozen=True, kw_only=True):
-    pre_stop: dict[str, Any] | None = None
+    pre_stop: HookPart | None = None
+
+    @property
+    def sleeps(self) -> float:
+        """Seconds that its preStop hook surely takes: the API's own sleep, or a command that begins
+        with one."""
+        if self.pre_stop is None:
+            return 0.0
+        if self.pre_stop.sleep is not None:
+            return self.pre_stop.sleep.seconds
+        command = (self.pre_stop.exec.command if self.pre_stop.exec else None) or ()
+        shell = command[2] if len(command) > 2 and command[1] == "-c" else " ".join(command)
+        found = _SLEEP.match(shell)
+        return float(found[1]) if found else 0.0
 
 
 class ContainerPart(Api, frozen=True, kw_only=True):

@@ -1,11 +1,11 @@
-"""When each move starts under the caps of a pace, how long it takes at best, and which cap binds.
+"""When each move starts under the caps of a pace.
 
 A move is a pod's way from its old node to Ready on a new one. Moves run side by side under four
 caps: pod starts in flight, pods of one workload at once, clients of one provider that reconnect
 at once, and image pulls from one registry. A workload begins when everything it depends on has
-settled, and a tier of infrastructure when the tiers before it have. Among those that may begin, the
-one with the longest way still before it goes first (list scheduling: within 2 - 1/m of the best,
-Graham 1969).
+settled, and a tier of infrastructure when the tiers before it are whole. Among those that may
+begin, the one with the longest way still before it goes first (list scheduling: within 2 - 1/m of
+the best, Graham 1969).
 """
 
 from __future__ import annotations
@@ -19,91 +19,45 @@ from collections.abc import Iterable, Mapping, Sequence
 from pawl.core.pace import Pace
 from pawl.core.workloads.facts import Part
 
-WATCH = 600.0
-"""Longest start-to-Ready that is believed: a Ready condition that flapped later looks longer."""
-
 
 class Job(Part, frozen=True, kw_only=True):
-    """A workload's moves in one wave: `moves` of them, `at_once` together, `seconds` each.
+    """A workload's moves in one wave: `moves` of them, `at_once` together. Each takes `seconds`
+    until its successor is Ready, and a slot of every cap so long; its old pod stays for `hold` more
+    and has gone after `gone`, counted from the start.
 
-    `after` are workloads that must have settled, `rank` its tier; `providers` are all it connects
-    to. The first `pulls` of its moves pull an image from `registry`, the others find it there."""
+    `after` are workloads that must be whole before, those of them that are `providers` must have
+    settled too; `rank` is its tier. `providers` are all it connects to. The first `pulls` of its
+    moves pull an image from `registry`, the others find it there. `by_itself`: its own controller
+    replaces its pods, under no cap. `ready_by` and `gone_by`: what says how long that takes."""
 
     workload: str
     rank: int
     moves: int
     at_once: int
     seconds: float
+    hold: float = 0.0
+    gone: float = 0.0
     after: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     registry: str = ""
     pulls: int = 0
+    by_itself: bool = False
+    ready_by: str = ""
+    gone_by: str = ""
 
     @property
     def alone(self) -> float:
-        """Its time if nothing else held it back."""
+        """Its time until the last successor is Ready, if nothing else held it back."""
         return math.ceil(self.moves / self.at_once) * self.seconds
 
+    @property
+    def lingers(self) -> float:
+        """How much longer than its successor's start an old pod takes to go."""
+        return max(0.0, self.gone - self.seconds)
 
-class Bound(Part, frozen=True, kw_only=True):
-    """The least time that the caps allow, and the term that makes it so long."""
-
-    seconds: float = 0.0
-    term: str = "nothing moves"
-    terms: dict[str, float] = {}  # noqa: RUF012
-
-
-def lower_bound(
-    jobs: Sequence[Job], pace: Pace, clients: Mapping[str, int], attaches: Mapping[str, int]
-) -> Bound:
-    """`clients`: pods that connect to each provider; `attaches`: volumes that each node attaches,
-    one after the other."""
-    if not jobs:
-        return Bound()
-    starts = pace.starts(sum(j.moves for j in jobs))
-    terms: dict[str, float] = {}
-    longest, last = _longest(jobs, pace)
-    terms[f"the chain of dependencies that ends with {last}"] = longest
-    busy = sum(j.moves * j.seconds for j in jobs)
-    terms[f"{starts} pod starts in flight"] = busy / starts
-    shared: dict[str, float] = defaultdict(float)
-    for j in jobs:
-        for p in j.providers:
-            shared[p] += j.moves * j.seconds
-    if shared:
-        provider, most = max(
-            ((p, s / pace.clients(clients.get(p, 1))) for p, s in shared.items()),
-            key=lambda x: (x[1], x[0]),
-        )
-        allowed = pace.clients(clients.get(provider, 1))
-        terms[f"{allowed} clients of {provider} reconnecting at once"] = most
-    pulling: dict[str, float] = defaultdict(float)
-    for j in jobs:
-        pulling[j.registry] += j.pulls * min(pace.pull, j.seconds)
-    for registry, spent in pulling.items():
-        terms[f"{pace.pulls} image pulls from {registry} at once"] = spent / pace.pulls
-    if attaches:
-        node, count = max(attaches.items(), key=lambda x: (x[1], x[0]))
-        terms[f"{count} volumes attached to {node} one by one"] = count * pace.attach
-    term = max(terms, key=lambda t: terms[t])
-    return Bound(seconds=terms[term], term=term, terms=terms)
-
-
-def _longest(jobs: Sequence[Job], pace: Pace) -> tuple[float, str]:
-    """The longest chain: each workload's own time and settling, after what it waits for. `jobs`
-    come in an order in which providers are first, ranks rising."""
-    ends: dict[str, float] = {}
-    floor, rank, top = 0.0, None, 0.0
-    best, last = 0.0, ""
-    for j in jobs:
-        if j.rank != rank:
-            floor, rank = top, j.rank
-        begin = max([floor, *(ends[a] for a in j.after if a in ends)])
-        if begin + j.alone > best:
-            best, last = begin + j.alone, j.workload
-        ends[j.workload] = begin + j.alone + pace.settle
-        top = max(top, ends[j.workload])
-    return best, last
+    def settles(self, provider: str, pace: Pace) -> float:
+        """How long `provider`, once whole, stays Ready before this begins."""
+        return pace.settle if provider in self.providers else 0.0
 
 
 class _State:
@@ -127,9 +81,10 @@ class Schedule(Part, frozen=True, kw_only=True):
     """The most pod starts in flight at any moment."""
 
 
-def schedule(jobs: Sequence[Job], pace: Pace, clients: Mapping[str, int]) -> Schedule:
-    """Plays the moves through under all caps. `jobs`: providers first, ranks rising."""
-    return _Play(jobs, pace, clients).run()
+def schedule(jobs: Sequence[Job], pace: Pace, clients: Mapping[str, int], cap: int = 0) -> Schedule:
+    """Plays the moves through under all caps, until the last old pod is gone. `jobs`: providers
+    first, ranks rising. `cap`: pod starts in flight, 0 for what the pace says of these jobs."""
+    return _Play(jobs, pace, clients, cap).run()
 
 
 class _Play:
@@ -137,11 +92,13 @@ class _Play:
     one of its slots becomes free, the most urgent of those who wait is tried, and so on until one
     has taken it."""
 
-    def __init__(self, jobs: Sequence[Job], pace: Pace, clients: Mapping[str, int]) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], pace: Pace, clients: Mapping[str, int], cap: int
+    ) -> None:
         self.pace = pace
         self.states = {j.workload: _State(j) for j in jobs if j.moves}
         self.starts: dict[str, list[float]] = {w: [] for w in self.states}
-        self.cap = pace.starts(sum(j.moves for j in jobs))
+        self.cap = cap or pace.starts(sum(j.moves for j in jobs))
         self.waiting, self.dependents = _waits(list(self.states.values()))
         self.remaining = _remaining(jobs, self.dependents)
         self.limit: dict[str, int] = {}
@@ -171,18 +128,25 @@ class _Play:
                     self._free(f"pull {self.states[workload].job.registry}")
                 case "end":
                     self._ended(self.states[workload])
-                case _:
+                case "whole":
                     self.settled += 1
-                    for other in self.dependents.get(workload, ()):
-                        self.waiting[other] -= 1
-                        if not self.waiting[other]:
-                            self._offer(other)
+                    self._let(workload, settled=False)
+                case _:
+                    self._let(workload, settled=True)
         assert self.settled == len(self.states), "a move waits for something that never comes"
         return Schedule(
             starts={w: tuple(own) for w, own in self.starts.items()},
             seconds=self.end,
             peak=self.peak,
         )
+
+    def _let(self, workload: str, *, settled: bool) -> None:
+        """Those that wait for it begin: its clients once it has `settled`, others when whole."""
+        for other in self.dependents.get(workload, ()):
+            if (workload in self.states[other].job.providers) is settled:
+                self.waiting[other] -= 1
+                if not self.waiting[other]:
+                    self._offer(other)
 
     def _at(self, seconds: float, what: str, workload: str) -> None:
         heapq.heappush(self.events, (self.clock + seconds, next(self.turn), what, workload))
@@ -238,23 +202,24 @@ class _Play:
             self.used[f"pull {s.job.registry}"] += 1
             self._at(min(self.pace.pull, s.job.seconds), "pulled", workload)
         self.starts[workload].append(self.clock)
+        self.end = max(self.end, self.clock + max(s.job.seconds, s.job.gone))
         self._at(s.job.seconds, "end", workload)
 
     def _ended(self, s: _State) -> None:
         s.flying -= 1
         s.done += 1
         self.flying -= 1
-        self.end = self.clock
         for p in s.job.providers:
             self._free(p)
         self._offer(s.job.workload)
         if s.done == s.job.moves:
-            self._at(self.pace.settle, "settled", s.job.workload)
+            self._at(s.job.hold, "whole", s.job.workload)
+            self._at(s.job.hold + self.pace.settle, "settled", s.job.workload)
 
 
 def _waits(states: Sequence[_State]) -> tuple[dict[str, int], dict[str, list[str]]]:
     """How many workloads each waits for, and who waits for it. A rank waits for a gate, which is
-    the last to settle of the rank before: modelled as one edge from each of them."""
+    the last of the rank before to be whole: modelled as one edge from each of them."""
     here = {s.job.workload for s in states}
     by_rank: dict[int, list[str]] = defaultdict(list)
     for s in states:

@@ -62,7 +62,7 @@ def shape(spec: PodSpecPart, namespace: str, namespaces: Mapping[str, Mapping[st
         scheduler=spec.scheduler_name,
         priority=spec.priority or 0,
         grace=30.0 if spec.grace is None else spec.grace,
-        pre_stop=any(c.lifecycle and c.lifecycle.pre_stop for c in containers),
+        pre_stop=max((c.lifecycle.sleeps for c in containers if c.lifecycle), default=0.0),
         readiness=bool(probes),
         first_probe=max((p.initial_delay_seconds for p in probes), default=0.0),
         gates=tuple(g.condition_type for g in spec.gates or ()),

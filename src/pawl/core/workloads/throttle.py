@@ -71,20 +71,22 @@ class Throttle:
         self.flights.setdefault(key, flight)
         self.peak = max(self.peak, len(self.flights))
 
-    def land(self, key: str, now: float) -> None:
+    def land(self, key: str, now: float) -> Flight | None:
+        """Returns the flight that ends here, None if it was not on its way."""
         flight = self.flights.pop(key, None)
         if flight is None:
-            return
+            return None
         took = now - flight.since
         if flight.expected and took > SLOW * flight.expected:
             self.cut(f"a pod of {flight.workload} took {took:.0f} s to be Ready", now)
-            return
+            return flight
         self._clean += 1
         if self._clean >= CLEAN * int(self.allowed) and self.allowed < self.cap:
             self.allowed = min(float(self.cap), int(self.allowed) + 1.0)
             self._clean = 0
             if self.allowed >= self.cap:
                 self.why = ""
+        return flight
 
     def drop(self, keys: Iterable[str]) -> None:
         """These are nobody's business any more: their drain has ended."""

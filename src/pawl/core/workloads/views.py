@@ -65,6 +65,18 @@ def forever(made: MovePlan) -> Iterator[str]:
         yield from told(o)
 
 
+def least(made: MovePlan) -> Iterator[str]:
+    """The least time of the longest wave: its machines, and each reason, what binds first."""
+    wave = max(made.waves, key=lambda w: w.least, default=None)
+    if wave is None or not wave.moves:
+        return
+    for p in wave.machines:
+        yield f"+ {p}"
+    for i, term in enumerate(wave.terms):
+        yield f"{'-' if i else '+'} {term.seconds:.1f} s {term.what}"
+        yield from (f"    {p}" for p in term.pieces)
+
+
 def told(o: Obstacle) -> Iterator[str]:
     mark = {Severity.BLOCKER: "x", Severity.WARNING: "!", Severity.INFO: "-"}[o.severity]
     yield f"{mark} PAWL-{o.code} {o.subject} {o.message}"

@@ -20,6 +20,7 @@ import random
 
 from pawl.core.emptied import EVIDENCE, Emptied
 from pawl.core.errors import StepFailed, Temporary, Unreachable
+from pawl.core.workloads.stopwatch import Stopwatch
 from pawl.core.workloads.throttle import Flight
 from pawl.engine.board import LOOK
 from pawl.engine.context import Context
@@ -27,6 +28,7 @@ from pawl.engine.executors.evicting import AT_ONCE, evict
 from pawl.engine.executors.keeping import keep_closed
 from pawl.engine.executors.loosen import Loosened
 from pawl.engine.executors.releasing import surges, take_back
+from pawl.engine.executors.tiers import COUNTED, Tiers, of_wanted
 from pawl.engine.executors.turns import Turn, Turns, turns, workload_of
 from pawl.ports.kube import Evicted, Pod, Standing
 from pawl.ports.watch import BudgetNow, Change, NodeNow
@@ -40,8 +42,6 @@ STARTS = 60.0
 """Seconds that successors have at least to be Ready, once their node is empty."""
 HOMELESS = 60.0
 """Seconds for which a successor may have no node before the run pauses."""
-COUNTED = ("ReplicaSet/", "StatefulSet/")
-"""Owners whose Ready pods can be counted."""
 
 
 class Stalled(StepFailed):
@@ -88,13 +88,8 @@ class _Drain:
         self.homeless: dict[str, float] = {}
         self.full_since: dict[str, float] = {}
         """UID of an only pod -> since when its successor is Ready."""
-        self.tier = -1
-        self.leaving: dict[tuple[str, str], int] = {}
-        """(namespace, owner) of the tier that leaves -> Ready pods that it had before."""
-        self.leavers: set[str] = set()
-        """Their workloads."""
-        self.good_since: float | None = None
-        self.settled = 0.0
+        self.tiers = Tiers(ctx, order, self._aloft)
+        self.watch = Stopwatch()
         self.spaces: set[str] = set()
         self.last = (-1, -1)
         self.loads_read = float("-inf")
@@ -112,16 +107,17 @@ class _Drain:
                 self.spaces |= {p.namespace for p in pods}
                 self.seen |= {p.uid for p in pods}
                 self._refuse_bare(pods)
+                self._time(pods)
                 await self._land({p.uid: p for p in pods})
                 if not pods and not self.flying:
                     await self.loosened.end()
                     self._proves(began)
                     return len(self.seen)
-                said = await self._settled(pods) if pods else ""
+                said = await self.tiers.why_not(pods) if pods else ""
                 if pods and not said:
                     await self._step(pods)
                 at = (len(pods), len(self.flying))
-                if at != self.last or self._queued(pods) or self.good_since is not None:
+                if at != self.last or self._queued(pods) or self.tiers.settling:
                     self.last, moved = at, ctx.now()  # something moves: that is no stall
                 told = self._tell(pods, said)
                 patience = ctx.timeouts.eviction if pods else max(ctx.timeouts.eviction, STARTS)
@@ -146,18 +142,30 @@ class _Drain:
         for namespace, owner, _ in self.flying.values():
             self.ctx.moving.invariance.rests(namespace, owner)
 
+    def _time(self, pods: list[Pod]) -> None:
+        """Who was asked to end by now, and who has gone."""
+        now = self.ctx.now()
+        for p in pods:
+            if p.terminating:
+                workload = self.order.of(p).workload
+                self.watch.asked(p.uid, workload, now, succeeded=bool(p.released))
+        self.watch.left({p.uid for p in pods}, now)
+
     def _proves(self, began: float) -> None:
         """What it took, beside the least that it could have taken."""
-        throttle = self.ctx.moving.throttle
+        moving, order = self.ctx.moving, self.order
+        throttle = moving.throttle
+        bound = self.watch.bound(order.jobs, moving.pace, order.clients, throttle.cap)
         emptied = Emptied(
             node=self.node,
             moved=len(self.seen),
             seconds=round(self.ctx.now() - began, 2),
-            least=round(self.order.least, 2),
-            term=self.order.term,
+            least=round(bound.seconds, 2),
+            term=bound.term.what,
+            pieces=bound.term.pieces,
             peak=throttle.peak,
             cap=throttle.cap,
-            settled=self.settled,
+            settled=round(self.tiers.settled, 2),
         )
         self.ctx.evidence(EVIDENCE, emptied)
 
@@ -188,8 +196,8 @@ class _Drain:
         pace = self.ctx.moving.pace
         known = [since + pace.handover for uid, since in self.full_since.items() if uid in left]
         due += [at for at in known if at > now]
-        if self.good_since is not None:
-            due.append(self.good_since + pace.settle)
+        if self.tiers.settling:
+            due.append(self.tiers.settling[1])
         return max(0.02, min([deadline, now + LOOK, *due]) - now)
 
     def _queued(self, pods: list[Pod]) -> bool:
@@ -229,52 +237,13 @@ class _Drain:
 
     # -- whose turn it is --------------------------------------------------------------------
 
-    async def _settled(self, pods: list[Pod]) -> str:
-        """Why the next tier must still wait, "" when its turn has come. What is ending holds nobody
-        up when its successors can be counted."""
-        held = [p for p in pods if not (p.terminating and p.controller.startswith(COUNTED))]
-        tier = min((self.order.of(p).tier for p in held), default=self.tier)
-        if tier <= self.tier:
-            return ""
-        for (namespace, owner), before in self.leaving.items():
-            now = await self.ctx.tools.kube.standing(namespace, owner)
-            if now.ready < min(before, now.wanted):
-                self.good_since = None
-                return (
-                    f"what depends on {namespace}/{owner} waits until it is Ready again: "
-                    f"{_ready(now)}"
-                )
-        if why := self._settling(pods, tier):
-            return why
-        self.tier, self.leaving, self.leavers, self.good_since = tier, {}, set(), None
-        for p in pods:
-            if self.order.of(p).tier != tier:
-                continue
-            self.leavers.add(self.order.of(p).workload)
-            if p.controller.startswith(COUNTED):
-                key = (p.namespace, p.controller)
-                if key not in self.leaving:
-                    standing = await self.ctx.tools.kube.standing(*key)
-                    self.leaving[key] = standing.ready
-        return ""
-
-    def _settling(self, pods: list[Pod], tier: int) -> str:
-        """A provider stays Ready for a while before its consumers follow it."""
-        after = {v for p in pods if (t := self.order.of(p)).tier == tier for v in t.providers}
-        moved = sorted(after & self.leavers)
-        if not moved:
-            return ""
-        if self.good_since is None:
-            self.good_since = self.ctx.now()
-        settle = self.ctx.moving.pace.settle
-        if self.ctx.now() - self.good_since >= settle - 0.001:
-            self.settled += settle
-            return ""
-        return f"what depends on {moved[0]} waits {settle:.0f} s, in which it stays Ready"
+    def _aloft(self, namespace: str, owner: str) -> bool:
+        flights = self.ctx.moving.throttle.flights
+        return any(f[:2] == (namespace, owner) and u in flights for u, f in self.flying.items())
 
     async def _step(self, pods: list[Pod]) -> None:
         """One pass over the pods whose turn it is."""
-        turn = [p for p in pods if not p.terminating and self.order.of(p).tier <= self.tier]
+        turn = [p for p in pods if not p.terminating and self.order.of(p).tier <= self.tiers.now]
         turn.sort(key=lambda p: (p.priority, p.namespace, p.name))
         due: list[Pod] = []
         for p in turn:
@@ -314,6 +283,8 @@ class _Drain:
     async def _evict(self, due: list[Pod]) -> None:
         for pod, answer in await evict(self.ctx, due):
             if answer.ok:
+                workload, now = self.order.of(pod).workload, self.ctx.now()
+                self.watch.asked(pod.uid, workload, now, succeeded=bool(pod.released))
                 for known in (self.reasons, self.blocked, self.wait, self.next_try):
                     known.pop(pod.uid, None)
                 continue
@@ -405,6 +376,11 @@ class _Drain:
         self.flying.pop(uid, None)
         self.ctx.moving.throttle.drop([uid])
 
+    def _lands(self, uid: str) -> None:
+        now = self.ctx.now()
+        if (flight := self.ctx.moving.throttle.land(uid, now)) is not None:
+            self.watch.landed(flight.workload, now - flight.since)
+
     def _resume(self, p: Pod, own: Turn) -> None:
         """A release of a process that has died is on its way like any other."""
         if p.uid not in self.flying:
@@ -426,13 +402,16 @@ class _Drain:
         name = f"{p.namespace}/{p.name}"
         if now.full:
             self.homeless.pop(p.uid, None)
-            self.ctx.moving.throttle.land(p.uid, self.ctx.now())
-            if now.wanted == 1 and not self._handed_over(p.uid):
-                self.reasons[p.uid] = f"pod {name} stays until its successor is known everywhere"
-                return False
-            return True
+            self._lands(p.uid)
+            if now.wanted != 1:
+                return True
+            if self._handed_over(p.uid):
+                self.watch.held(self.order.of(p).workload)
+                return True
+            self.reasons[p.uid] = f"pod {name} stays until its successor is known everywhere"
+            return False
         self.full_since.pop(p.uid, None)
-        self.reasons[p.uid] = f"pod {name} stays until its successor is Ready: {_ready(now)}"
+        self.reasons[p.uid] = f"pod {name} stays until its successor is Ready: {of_wanted(now)}"
         self._homeless(p.uid, now)
         return False
 
@@ -456,18 +435,19 @@ class _Drain:
             if pod is not None and not pod.terminating:
                 continue
             if not owner:
-                self._grounded(uid)
+                self._lands(uid)
+                del self.flying[uid]
                 continue
             now = await self.ctx.tools.kube.standing(namespace, owner)
             back = self.comes_back and bool(now.pending)
             if now.ready >= min(ready, now.wanted) or back:
                 del self.flying[uid]
                 self.reasons.pop(uid, None)
-                self.ctx.moving.throttle.land(uid, self.ctx.now())
+                self._lands(uid)
                 if not any(f[:2] == (namespace, owner) for f in self.flying.values()):
                     self.ctx.moving.invariance.rests(namespace, owner)
             else:
-                self.reasons[uid] = f"{namespace}/{owner} is not whole yet: {_ready(now)}"
+                self.reasons[uid] = f"{namespace}/{owner} is not whole yet: {of_wanted(now)}"
                 self._homeless(uid, now)
 
 
@@ -480,11 +460,6 @@ def _ending(pod: Pod) -> str:
     if pod.finalizers:
         return f"pod {pod.namespace}/{pod.name} is held by its finalizer {pod.finalizers[0]}"
     return f"pod {pod.namespace}/{pod.name} is ending, and has {pod.grace_seconds:.0f} s for it"
-
-
-def _ready(now: Standing) -> str:
-    pending = f"; {now.pending}" if now.pending else ""
-    return f"{now.ready} of {now.wanted} are{pending}"
 
 
 def _names(pods: list[Pod]) -> str:

@@ -12,6 +12,8 @@ from pawl.core import marks
 from pawl.core.actions import AddNode, CloseNodes, RetireNode, SwapNode
 from pawl.core.errors import StepFailed, Temporary, Unreachable
 from pawl.core.model import ClusterState, Node
+from pawl.core.rolled import EVIDENCE as JOINED
+from pawl.core.rolled import Joined
 from pawl.engine.context import Context, Interrupted
 from pawl.engine.executors import component
 from pawl.engine.executors.drain import Stalled, drain
@@ -157,8 +159,9 @@ async def give_back(ctx: Context, name: str) -> None:
 
 
 async def add_node(action: AddNode, ctx: Context) -> str:
-    machines = provider(ctx)
+    machines, ordered = provider(ctx), None
     if not any(m.name == action.machine and m.running for m in await machines.list()):
+        ordered = ctx.now()
         async with ctx.effect("add-machine", action.machine, on_host=False) as epoch:
             image = Image(versions={"kubernetes": action.target}, epoch=epoch)
             await machines.add(action.machine, "worker", action.pool, image)
@@ -170,6 +173,9 @@ async def add_node(action: AddNode, ctx: Context) -> str:
         parts=NODES,
     )
     silent = await _proxied(ctx, action.machine)
+    if ordered is not None:
+        seconds = round(ctx.now() - ordered, 2)
+        ctx.evidence(JOINED, Joined(machine=action.machine, seconds=seconds))
     return f"node {action.machine} is Ready at {action.target}{silent}."
 
 

@@ -7,7 +7,7 @@ be known. Then pods leave by eviction alone, in no order, as from any drain.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from pawl.core.workloads.moves import MovePlan
 from pawl.core.workloads.obstacles import Resolution
 from pawl.core.workloads.planner import plan
 from pawl.core.workloads.scenario import Scenario
+from pawl.core.workloads.schedule import Job
 from pawl.core.workloads.surroundings import Method
 from pawl.engine.context import Context
 from pawl.ports.kube import Pod
@@ -47,12 +48,17 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turns:
-    """The turn of each workload with pods on one node."""
+    """The turn of each workload with pods on one node. `jobs`: their moves, at best; `clients`:
+    pods that connect to each provider."""
 
-    def __init__(self, turns: dict[str, Turn], least: float = 0.0, term: str = "") -> None:
+    def __init__(
+        self,
+        turns: dict[str, Turn],
+        jobs: Sequence[Job] = (),
+        clients: Mapping[str, int] | None = None,
+    ) -> None:
         self._turns = turns
-        self.least, self.term = least, term
-        """The least time for the node's moves in seconds, and what binds."""
+        self.jobs, self.clients = jobs, clients or {}
 
     def of(self, pod: Pod) -> Turn:
         key = workload_of(pod)
@@ -82,17 +88,11 @@ async def turns(ctx: Context, node: str) -> Turns:
     ctx.moving.cap(facts)
     scenario = Scenario(old=(node,), new=())
     made = plan(facts, scenario, pace=ctx.plan.pace, patience=ctx.timeouts.eviction)
-    bound = max(made.waves, key=lambda w: w.least, default=None)
-    if bound is None:
-        return Turns({})
-    return Turns(_turns(made, ctx.moving.pace), bound.terms.get(bound.term, 0.0), bound.term)
+    jobs = [j for wave in made.at_best for j in wave]
+    return Turns(_turns(made, ctx.moving.pace), jobs, made.clients)
 
 
 def _turns(made: MovePlan, pace: Pace) -> dict[str, Turn]:
-    clients: Counter[str] = Counter()
-    for w in made.workloads:
-        for provider in w.providers:
-            clients[provider] += w.replicas
     return {
         w.key: Turn(
             workload=w.key,
@@ -102,7 +102,7 @@ def _turns(made: MovePlan, pace: Pace) -> dict[str, Turn]:
             seconds=w.seconds,
             providers=w.providers,
             needs=(
-                *((f"clients of {p}", pace.clients(clients[p])) for p in w.providers),
+                *((f"clients of {p}", pace.clients(made.clients[p])) for p in w.providers),
                 *((f"image pulls from {r}", pace.pulls) for r in w.registries),
             ),
             resolutions=w.resolutions,

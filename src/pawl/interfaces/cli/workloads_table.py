@@ -15,7 +15,8 @@ STYLES = {"x": "red", "!": "yellow", "-": "dim"}
 
 
 def show(facts: Workloads, made: MovePlan) -> None:
-    """What blocks for ever first, then the order of moving, the rest of the findings, the graph."""
+    """What blocks for ever first, then the order of moving, its least time, the rest of the
+    findings, the graph."""
     console = Console(highlight=False, soft_wrap=True, file=sys.stdout)
     console.print(views.summary(facts, made), markup=False)
     for u in facts.unread:
@@ -26,6 +27,8 @@ def show(facts: Workloads, made: MovePlan) -> None:
     lines(views.rows(made), views.COLUMNS)
     for cycle in views.cycles(made.workloads):
         print(f"one tier, because they depend on one another: {', '.join(cycle)}")
+    if least := list(views.least(made)):
+        _section(console, "At the least (+ is what adds up)", least)
     rest = [line for o in made.obstacles if not o.forever for line in views.told(o)]
     if rest:
         _section(console, "What else to know", rest)
