@@ -193,6 +193,9 @@ class TimeoutConfig(_Section, frozen=True, kw_only=True):
     """Until a drained API server gets no new connection."""
     node_ready: Seconds = 300.0
     """Until a node is Ready."""
+    daemons: Seconds = 300.0
+    """Until the DaemonSet pods of a new machine are Ready, so that pods may move there. A DaemonSet
+    that is Ready on no other node is not waited for. 0: they are not asked."""
     eviction: Seconds = 900.0
     """How long nothing may move on a node that is emptied."""
     machine: Seconds = 600.0

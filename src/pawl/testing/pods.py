@@ -84,11 +84,27 @@ class Deployment:
 
 
 @dataclass
+class DaemonSet:
+    """One pod on every node, which is Ready `starts` seconds after the node is there, and never on
+    nodes whose names begin with one of `broken`."""
+
+    namespace: str
+    name: str
+    starts: float = POD_START
+    broken: tuple[str, ...] = ()
+
+    @property
+    def owner(self) -> str:
+        return f"DaemonSet/{self.name}"
+
+
+@dataclass
 class SimPods:
     world: World
     nodes: dict[str, SimNode] = field(default_factory=dict)
     pods: dict[str, SimPod] = field(default_factory=dict)
     deployments: list[Deployment] = field(default_factory=list)
+    daemons: list[DaemonSet] = field(default_factory=list)
     frozen: set[str] = field(default_factory=set)
     """Pods (by name) that never end once evicted."""
     lowest: dict[str, int] = field(default_factory=dict)
@@ -142,6 +158,8 @@ class SimPods:
             del self.pods[uid]
         for uid in [u for u, p in self.pods.items() if p.node not in self.nodes]:
             del self.pods[uid]
+        for daemon in self.daemons:
+            self._cover(daemon)
         for deployment in self.deployments:
             have = self._own(deployment)
             for _ in range(deployment.replicas - len(have)):
@@ -155,6 +173,18 @@ class SimPods:
             for surplus in self._surplus(deployment, have):
                 surplus.ends_at = now
                 del self.pods[surplus.uid]
+
+    def _cover(self, daemon: DaemonSet) -> None:
+        covered = {p.node for p in self.pods.values() if p.owner == daemon.owner}
+        for node in sorted(self.nodes.keys() - covered):
+            broken = bool(daemon.broken) and node.startswith(daemon.broken)
+            self._add(
+                daemon.namespace,
+                f"{daemon.name}-{next(self._numbers)}",
+                node,
+                daemon.owner,
+                float("inf") if broken else daemon.starts,
+            )
 
     def _surplus(self, deployment: Deployment, have: list[SimPod]) -> list[SimPod]:
         """What a ReplicaSet ends first: pods that are not Ready, then by deletion cost, then the
@@ -193,18 +223,24 @@ class SimPods:
             if pod.node in load:
                 load[pod.node] += 1
         node = min(load, key=lambda n: (load[n], n))
-        number = next(self._numbers)
-        self.names[f"uid-{number}"] = f"{deployment.name}-{number}"
-        self.pods[f"uid-{number}"] = SimPod(
-            namespace=deployment.namespace,
-            name=f"{deployment.name}-{number}",
-            uid=f"uid-{number}",
+        name = f"{deployment.name}-{next(self._numbers)}"
+        pod = self._add(deployment.namespace, name, node, deployment.owner, deployment.starts)
+        pod.revision = deployment.revision
+
+    def _add(self, namespace: str, name: str, node: str, owner: str, starts: float) -> SimPod:
+        uid = f"uid-{name.rpartition('-')[2]}"
+        self.names[uid] = name
+        self.pods[uid] = SimPod(
+            namespace=namespace,
+            name=name,
+            uid=uid,
             node=node,
-            owner=deployment.owner,
-            ready_at=self.world.now + deployment.starts,
-            revision=deployment.revision,
+            owner=owner,
+            ready_at=self.world.now + starts,
         )
-        self.world.later(deployment.starts, lambda: None)
+        if starts < float("inf"):
+            self.world.later(starts, lambda: None)
+        return self.pods[uid]
 
     def serving(self, deployment: Deployment) -> int:
         now = self.world.now

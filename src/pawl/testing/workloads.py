@@ -44,9 +44,13 @@ def workload_facts(world: World) -> Workloads:
         )
         for d in pods.deployments
     )
+    controllers += tuple(
+        Controller(kind="DaemonSet", namespace=d.namespace, name=d.name, shape=shape)
+        for d in pods.daemons
+    )
     owners = {
         (d.namespace, d.owner): f"{d.namespace}/Deployment/{d.name}" for d in pods.deployments
-    }
+    } | {(d.namespace, d.owner): f"{d.namespace}/{d.owner}" for d in pods.daemons}
     found = []
     for p in pods.pods.values():
         key = owners.get((p.namespace, p.owner), f"{p.namespace}/Pod/{p.name}")

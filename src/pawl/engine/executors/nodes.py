@@ -16,6 +16,7 @@ from pawl.core.rolled import EVIDENCE as JOINED
 from pawl.core.rolled import Joined
 from pawl.engine.context import Context, Interrupted
 from pawl.engine.executors import component
+from pawl.engine.executors.daemons import daemons_ready
 from pawl.engine.executors.drain import Stalled, drain
 from pawl.engine.executors.etcd_replace import claim, provider
 from pawl.engine.executors.keeping import NODES, nodes_now
@@ -173,10 +174,11 @@ async def add_node(action: AddNode, ctx: Context) -> str:
         parts=NODES,
     )
     silent = await _proxied(ctx, action.machine)
+    lacking = await daemons_ready(ctx, action.machine)
     if ordered is not None:
         seconds = round(ctx.now() - ordered, 2)
         ctx.evidence(JOINED, Joined(machine=action.machine, seconds=seconds))
-    return f"node {action.machine} is Ready at {action.target}{silent}."
+    return f"node {action.machine} is Ready at {action.target}{silent}{lacking}."
 
 
 async def _proxied(ctx: Context, host: str) -> str:
