@@ -72,7 +72,7 @@ async def main(config: Path, what: str, instants: list[str]) -> int:
     async with open_session(config) as session:
         session.clock = clock  # before anything else of the session is made
         plan, run = choose(session.journal, what)
-        return await drive(session, plan, run, False, "json", Hold(instants, clock))
+        return await drive(session, plan, run, False, "json", Hold(instants, clock), checked=True)
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ def test_a_quiet_run_with_its_packs_raises_no_alarm_and_lands(
 
     run = PawlRun(pawl, hold=["before cordon worker-2"])
     run_id = str(run.until(swapped("worker-1"))["run"])
-    assert silences(lab, run_id, "active") == {"worker-1"}
+    assert silences(lab, run_id, "active") == {"worker-1"}, run.said()
     run.until_held()
 
     def edge_passes() -> bool:

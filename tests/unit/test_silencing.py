@@ -73,3 +73,22 @@ def test_an_alertmanager_that_went_away_does_not_stop_a_run_from_ending() -> Non
     told: list[str] = []
     assert run(Kept(), told, down=True) == {1000.0 + TTL}
     assert told == ["alerts could not be silenced: no answer"]
+
+
+def test_work_that_is_over_before_the_next_look_is_silenced_too() -> None:
+    kept, working = Kept(), dict[str, frozenset[str]]()
+
+    async def go() -> None:
+        silencing = Silencing(silences=kept, alerts=("KubeletDown",), tail=30.0)
+        silencer = Silencer(silencing, Still(), "pawl:run", lambda: working, lambda why: None)
+        async with anyio.create_task_group() as group:
+            group.start_soon(silencer.keep)
+            await anyio.wait_all_tasks_blocked()
+            working.update(WORK)
+            silencer.wake()
+            await anyio.wait_all_tasks_blocked()
+            working.clear()
+            group.cancel_scope.cancel()
+
+    asyncio.run(go())
+    assert {s.ends for s in kept.all.values()} == {1030.0}

@@ -130,6 +130,7 @@ class Runner:
         self._touched: set[str] = set()
         self._state: ClusterState | None = None
         self._watch: Watch | None = None
+        self._silencer: Silencer | None = None
         self._moving: Moving | None = None
 
     async def run(self) -> RunEnded:
@@ -195,14 +196,14 @@ class Runner:
             )
             group.start_soon(self._watch.keep)
         if tools.silencing is not None:
-            silencer = Silencer(
+            self._silencer = Silencer(
                 tools.silencing,
                 tools.clock,
                 f"pawl:{self.run_id}",
                 self._worked_on,
                 lambda why: self._record.narrator.passing("", why),
             )
-            group.start_soon(silencer.keep)
+            group.start_soon(self._silencer.keep)
 
     def _pause(self, why: str) -> None:
         """An invariant is broken: nothing more is begun. Said once, until somebody resumes."""
@@ -349,6 +350,8 @@ class Runner:
         )
         self._live.steps[step.id] = step
         self._touched |= set(hosts_of(step))
+        if self._silencer is not None:
+            self._silencer.wake()
         fresh = not view.step(step.id).attempts
         group.start_soon(self._perform, step, state, fresh)
 

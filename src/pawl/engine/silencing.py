@@ -16,7 +16,7 @@ from pawl.ports.clock import Clock
 from pawl.ports.silences import Matcher, Silence, Silences
 
 LOOK = 2.0
-"""Seconds between two looks at which machines are worked on."""
+"""Seconds between two looks at which machines are worked on, unless told that one more is."""
 PARTING = 5.0
 """Seconds that the end of a run waits at most for an Alertmanager to hear of it."""
 
@@ -53,14 +53,21 @@ class Silencer:
         self._machines = machines
         self._tell = tell
         self._held: dict[tuple[str, int], _Lease] = {}
+        self._due = anyio.Event()
+
+    def wake(self) -> None:
+        """Work on a machine begins: it may be over before the next look."""
+        self._due.set()
 
     async def keep(self) -> None:
         """Until cancelled: then nothing is worked on any more. What a process that died has left
         is taken over, by its matchers."""
         try:
             while True:
+                self._due = anyio.Event()
                 await self._told(self.turn)
-                await self._clock.sleep(LOOK)
+                with anyio.move_on_after(LOOK):
+                    await self._due.wait()
         finally:
             with anyio.move_on_after(PARTING, shield=True):
                 await self._told(self._part)
