@@ -1,6 +1,6 @@
 """Measure rolls of a lab under load, pawl's and the plain way, beside each other in one table.
 
-    python bench/roll.py                        # three rolls of each way, about 45 min, needs root
+    python bench/roll.py                        # three rolls of each way, about 60 min, needs root
     python bench/roll.py --rolls 1 --ways pawl
     python bench/roll.py --table results.jsonl  # print the table of an earlier session again
 
@@ -13,6 +13,7 @@ hits both.
 `plain`   what a careful person types: binaries copied, then in fixed order `systemctl restart` of
           each component with its binary switched and five seconds to settle; for each node a new
           machine, `kubectl drain`, the old one removed.
+`still`   nothing at all, for as long: what the machine under the lab does by itself.
 
 After the last pawl roll the same lab tells what the programs need by themselves (bench/_needs.py);
 pawl's overhead is what its run took beyond that. Read medians and ratios, not seconds.
@@ -45,6 +46,9 @@ PAWL = (sys.executable, "-m", "pawl")
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 SETTLE = 5.0
 """Seconds that the plain way waits after each restart, as runbooks say."""
+STILL = 240.0
+"""Seconds in which nothing is done: as long as a roll takes."""
+WAYS = ("pawl", "plain", "still")
 COUNTS: dict[str, str] = {
     "acked etcd writes lost": "0",
     "etcd writes failed by their deadline": "0",
@@ -195,7 +199,9 @@ def roll(given: argparse.Namespace, way: str, last: bool, cache: Path) -> dict[s
         try:
             time.sleep(10)
             began = time.time()
-            if way == "plain":
+            if way == "still":
+                time.sleep(STILL)
+            elif way == "plain":
                 Plain(lab, path, given.etcd, given.kubernetes, cache).run()
             else:
                 pawl(path, given.etcd, given.kubernetes)
@@ -282,7 +288,8 @@ def cell(values: list[Any]) -> str:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    by_way = {w: [r for r in results if r["way"] == w] for w in ("pawl", "plain")}
+    by_way = {w: [r for r in results if r["way"] == w] for w in WAYS}
+    by_way = {w: rs for w, rs in by_way.items() if rs or w == "pawl"}
     heads = [f"{w}, {len(rs)} rolls" for w, rs in by_way.items()]
     lines = [f"| median / worst | target | {' | '.join(heads)} |", "| --- | --- | --- | --- |"]
     for name, target in COUNTS.items():
@@ -351,7 +358,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--lab", default="bench", help="name of the lab that is raised")
-    parser.add_argument("--ways", default="pawl,plain")
+    parser.add_argument("--ways", default=",".join(WAYS), help="of: %(default)s")
     parser.add_argument("--rolls", type=int, default=3)
     parser.add_argument("--results", type=Path, default=Path("roll-results.jsonl"))
     parser.add_argument("--table", type=Path, help="print the table of these results, and end")
