@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from faulty import Cluster
+from pawl_process import end_all
 
 from pawl.core.errors import Refused
 from pawl.interfaces.cli.lab import open_lab
@@ -54,6 +55,13 @@ def _left_over() -> list[str]:
 def raised() -> dict[str, Lab]:
     """Word -> lab that was raised in this session."""
     return {}
+
+
+@pytest.fixture(autouse=True)
+def no_run_is_left() -> Iterator[None]:
+    """A run that a failed test has left would hold the lab's Lease against the next one."""
+    yield
+    end_all()
 
 
 @pytest.fixture(scope="module", autouse=True)

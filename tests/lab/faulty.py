@@ -14,36 +14,38 @@ import subprocess
 import threading
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
-from pawl_process import Event, Pawl, PawlRun
+from pawl_process import SETTLES, Event, Pawl, PawlRun
 
 from pawl.lab.cluster import Lab
 
 OLD, NEW = "3.5.33", "3.6.14"
 QUICK: dict[str, Any] = {
-    "attempts": 2,
     "retry_delay": 1,
-    "patience": 10,
     "soak": {"etcd": 1, "control_plane": 1, "node": 1},
     "timeouts": {
-        "member_healthy": 12,
-        "apiserver_ready": 25,
-        "node_ready": 20,
-        "eviction": 8,
-        "machine": 60,
+        "member_healthy": 180,
+        "apiserver_ready": 180,
+        "eviction": 300,
+        "converge": 180,
         "lb_drain": 2,
     },
     "limits": {"api_servers_left": 1},
 }
-"""A fault is to be found out in seconds here; the ways to find it do not depend on how long."""
+"""Nothing is waited for in vain: a deadline costs nothing while it is kept, and a machine that is
+shared takes several times as long. A test that waits for a deadline to pass gives its own."""
+IN_VAIN = {"patience": 40}
+"""Policy of a run that is to end because nothing gets well; longer than a moment of noise."""
+NO_SSH = 255
+"""Exit code of ssh when it is not the command's."""
 
 
-def eventually(what: str, holds: Callable[[], bool], seconds: float = 60) -> None:
+def eventually(what: str, holds: Callable[[], bool], seconds: float = SETTLES) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
@@ -88,13 +90,14 @@ class Cluster:
         """A pawl on another machine."""
         return self.operator(state=self._directory / f"elsewhere-{self._made}")
 
-    def scripted(self, release: str, *components: str, when_run: str) -> Pawl:
+    def scripted(self, release: str, *components: str, when_run: str, **over: Any) -> Pawl:
         """An operator whose artefacts of this release are shell scripts: they give the right
-        version, let the real program check flags, and otherwise do `when_run`."""
+        version, let the real program check flags, and otherwise do `when_run`. `over` goes into its
+        pawl.yaml."""
         local = self._directory / f"scripted-{release}"
         for component in components:
             directory = local / component / release
-            directory.mkdir(parents=True)
+            directory.mkdir(parents=True, exist_ok=True)
             real = f"/opt/pawl/{component}/$(readlink /opt/pawl/{component}/current)/{component}"
             for name in (component, *(("etcdctl", "etcdutl") if component == "etcd" else ())):
                 (directory / name).write_text(
@@ -107,24 +110,36 @@ class Cluster:
         return self.operator(
             environment={"PAWL_CACHE": str(local / "cache")},
             artifacts={"local": str(local), "sources": ["local"]},
+            **over,
         )
 
     def status(self) -> Any:
         """What is seen now, complete or not: here something is often broken on purpose."""
         return Pawl(self.lab.dir.config).json("status", ok=(0, 1, 3))
 
+    def whole(self) -> Any:
+        """What is seen once nothing is hidden, where nothing is broken any more."""
+        return Pawl(self.lab.dir.config).whole()
+
     # -- machines
 
-    def ssh(self, machine: str, *command: str, check: bool = True) -> str:
-        """A command on a machine over its own SSH server; a single word is a line of shell."""
+    def ran(self, machine: str, line: str) -> subprocess.CompletedProcess[str]:
+        """A line of shell on a machine, over its own SSH server."""
         ssh = self.lab.dir.ssh
         argv = ["ssh", "-i", str(ssh / "id_ed25519"), "-o", "BatchMode=yes"]
         argv += ["-o", f"UserKnownHostsFile={ssh / 'known_hosts'}", "-o", "LogLevel=ERROR"]
-        argv += ["-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"]
-        argv += [f"root@{self.lab.machine(machine).address()}"]
+        argv += ["-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=30"]
+        argv += [f"root@{self.lab.machine(machine).address()}", line]
+        return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    def ssh(self, machine: str, *command: str) -> str:
+        """A command that succeeds; a single word is a line of shell. A machine that takes no
+        connection just now is asked again."""
         line = command[0] if len(command) == 1 else shlex.join(command)
-        done = subprocess.run([*argv, line], capture_output=True, text=True, check=False)
-        assert not check or done.returncode == 0, f"{line} on {machine}: {done.stdout}{done.stderr}"
+        end = time.monotonic() + SETTLES
+        while (done := self.ran(machine, line)).returncode == NO_SSH and time.monotonic() < end:
+            time.sleep(1)
+        assert done.returncode == 0, f"{line} on {machine}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
     def write(self, machine: str, path: str, text: str, mode: str = "644") -> None:
@@ -134,15 +149,6 @@ class Cluster:
             f"chmod {mode} {path}",
         )
 
-    def drop_in(self, machine: str, unit: str, text: str) -> None:
-        """A drop-in for a unit; "" takes it away."""
-        path = f"/etc/systemd/system/{unit}.d/fault.conf"
-        if text:
-            self.write(machine, path, text)
-        else:
-            self.ssh(machine, f"rm -f {path}")
-        self.ssh(machine, "systemctl daemon-reload")
-
     def since(self, machine: str, unit: str) -> str:
         """When the unit's present process was started."""
         return self.ssh(
@@ -150,7 +156,7 @@ class Cluster:
         )
 
     def active(self, machine: str, unit: str) -> str:
-        return self.ssh(machine, "systemctl", "is-active", unit, check=False)
+        return self.ssh(machine, "systemctl", "show", "--value", "-p", "ActiveState", unit)
 
     # -- etcd
 
@@ -158,42 +164,86 @@ class Cluster:
         """Machines that have a member."""
         return [m.name for m in self.lab.dir.machines() if m.has_etcd]
 
-    def etcdctl(self, machine: str, *words: str, check: bool = True) -> str:
-        return self.ssh(
-            machine, f". /etc/profile.d/pawl.sh; etcdctl {shlex.join(words)}", check=check
-        )
+    def etcdctl(self, machine: str, *words: str) -> str:
+        """By the machine's own member. It is asked again while that has no answer: all that is
+        ordered here may be ordered twice."""
+        line = f". /etc/profile.d/pawl.sh; etcdctl {shlex.join(words)}"
+        end = time.monotonic() + SETTLES
+        while (done := self.ran(machine, line)).returncode != 0:
+            assert time.monotonic() < end, f"{line} on {machine}: {done.stdout}{done.stderr}"
+            time.sleep(1)
+        return done.stdout.strip()
 
-    def etcd_versions(self) -> dict[str, str]:
-        """Host -> version of each member that answers."""
+    def answering(self) -> dict[str, str]:
+        """Host -> version of each member that answers now."""
         return {m["host"]: m["version"] for m in self.status()["members"] if m["version"]}
 
+    def members(self, down: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+        """Host -> member as `pawl status` tells it, once all answer but those that are `down`."""
+        found: dict[str, dict[str, Any]] = {}
+
+        def told() -> bool:
+            seen = {m["host"]: m for m in self.status()["members"] if m["version"]}
+            found.clear()
+            found.update(seen)
+            return set(seen) == set(self.hosts()) - set(down)
+
+        eventually(f"all members answer but {sorted(down)}", told)
+        return found
+
+    def etcd_versions(self, down: Collection[str] = ()) -> dict[str, str]:
+        """Host -> version of each member, once all answer but those that are `down`."""
+        return {host: str(m["version"]) for host, m in self.members(down).items()}
+
+    def leadership(self) -> tuple[str, int]:
+        """(host, term) of the leader, once there is one."""
+        found: list[tuple[str, int]] = []
+
+        def one() -> bool:
+            found[:] = [(m["host"], m["term"]) for m in self.status()["members"] if m["leader"]]
+            return len(found) == 1
+
+        eventually("one member leads", one)
+        return found[0]
+
     def leader(self) -> str:
-        found = [m["host"] for m in self.status()["members"] if m["leader"]]
-        assert len(found) == 1, found
-        return str(found[0])
+        return self.leadership()[0]
+
+    def has_left(self, host: str, term: int) -> bool:
+        """Whether the leadership of that term has left the host. A disk that stalls may have
+        brought it back by an election: then the term is two further at least."""
+        leader, now = self.leadership()
+        return leader != host or now >= term + 2
 
     def member_ids(self) -> dict[str, int]:
         """Host -> member id in decimal, as the JSON gateway takes it."""
         listed = json.loads(self.etcdctl("etcd-1", "member", "list", "-w", "json"))
         return {m["name"]: m["ID"] for m in listed["members"]}
 
-    def lead(self, host: str) -> None:
-        """Move etcd's leadership there, by its own command."""
-        leader = self.leader()
-        if leader != host:
-            self.etcdctl(leader, "move-leader", f"{self.member_ids()[host]:x}")
-        eventually(f"{host} leads", lambda: self.leader() == host)
+    def lead(self, host: str) -> int:
+        """Move etcd's leadership there, by its own command; returns the term."""
+        terms: list[int] = []
+
+        def leads() -> bool:
+            leader, term = self.leadership()
+            if leader != host:
+                member = f"{self.member_ids()[host]:x}"
+                self.ran(leader, f". /etc/profile.d/pawl.sh; etcdctl move-leader {member}")
+            terms.append(term)
+            return leader == host
+
+        eventually(f"{host} leads", leads)
+        return terms[-1]
 
     def raise_alarm(self, host: str, alarm: str) -> None:
         """Through etcd's own API, which is how a member raises it when its quota is spent."""
         pki, member = "/etc/etcd/pki", self.member_ids()[host]
         body = json.dumps({"action": "ACTIVATE", "memberID": str(member), "alarm": alarm})
-        said = self.ssh(
-            host,
+        asked = (
             f"curl -s --cacert {pki}/ca.crt --cert {pki}/member.crt --key {pki}/member.key "
-            f"https://127.0.0.1:2379/v3/maintenance/alarm -d {shlex.quote(body)}",
+            f"https://127.0.0.1:2379/v3/maintenance/alarm -d {shlex.quote(body)}"
         )
-        assert alarm in said, said
+        eventually(f"{alarm} is raised", lambda: alarm in self.ran(host, asked).stdout)
 
     def mend(self) -> None:
         """After a test that failed half way: machines and etcd up again."""
@@ -201,11 +251,11 @@ class Cluster:
             if not self.lab.machine(host).running():
                 self.lab.power_on(host)
             self.ssh(host, "systemctl start etcd")
-        eventually("etcd is whole", lambda: set(self.etcd_versions()) == set(self.hosts()))
+        self.members()
 
     def old_members(self, at_least: int) -> list[str]:
         """Hosts that still run OLD; all are brought back to it when there are not enough."""
-        versions = self.etcd_versions()
+        versions = self.answering()
         if set(versions) != set(self.hosts()):
             self.mend()
             versions = self.etcd_versions()
@@ -223,7 +273,7 @@ class Cluster:
 
     def etcd_all(self, version: str) -> None:
         """Bring every member to `version` by pawl itself: the way there, or the way back."""
-        if set(self.etcd_versions()) != set(self.hosts()):
+        if set(self.answering()) != set(self.hosts()):
             self.mend()
         if set(self.etcd_versions().values()) == {version}:
             return
@@ -240,24 +290,28 @@ def swaps(pawl: Pawl) -> list[str]:
 
 def until_swapped(run: PawlRun, host: str) -> None:
     """Read on until the member on `host` is done, then end the run at its next safe point: what
-    follows is another test's business."""
+    follows is another test's business, also where it was quicker than the signal."""
 
     def done(event: Event) -> bool:
-        assert event["event"] != "step-failed", run.said()
-        return event["event"] == "step-done" and event["step"].endswith(f"/swap/{host}")
+        return event["event"] == "step-done" and str(event["step"]).endswith(f"/swap/{host}")
 
     run.until(done)
     run.process.send_signal(signal.SIGINT)
-    assert run.finish(60) == 130, run.said()
+    assert run.finish() in (0, 130), run.said()
+
+
+def stopped(run: PawlRun, host: str) -> list[str]:
+    """The stops that this run has made on the host."""
+    return [t for t in run.done("stop") if t.startswith(f"{host}/")]
 
 
 def going_on(pawl: Pawl) -> PawlRun:
     """A run that has begun. Where there is no word of the pawl that died (its lock file went with
     the disk), its Lease must expire first."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + SETTLES
     while True:
         run = PawlRun(pawl, "--no-probe")
-        if next(run.events(60), None) is not None:
+        if next(run.events(), None) is not None:
             return run
         assert "is at work on this cluster" in run.why(), run.said()
         assert time.monotonic() < end, run.why()
@@ -289,7 +343,12 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join(30)
+        self._thread.join()
+
+    def has_written(self, count: int) -> None:
+        """Until so many writes are acknowledged, from now on."""
+        wanted = len(self.acknowledged) + count
+        eventually("etcd takes writes", lambda: len(self.acknowledged) >= wanted)
 
     def _call(self, url: str, path: str, body: Mapping[str, str | bool]) -> Any:
         answer = self._client.post(f"{url}/v3/kv/{path}", json=body)
@@ -317,5 +376,14 @@ class Writer:
         end = self._prefix[:-1] + chr(ord(self._prefix[-1]) + 1)
         encoded = [b64encode(t.encode()).decode() for t in (self._prefix, end)]
         body = {"key": encoded[0], "range_end": encoded[1], "keys_only": True}
-        found = self._call(self._urls[0], "range", body).get("kvs", [])
+        found: list[Any] = []
+
+        def read() -> bool:
+            try:
+                found[:] = self._call(self._urls[0], "range", body).get("kvs", [])
+            except httpx.HTTPError:
+                return False
+            return True
+
+        eventually("etcd is read", read)
         return set(self.acknowledged) - {b64decode(kv["key"]).decode() for kv in found}

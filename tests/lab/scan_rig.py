@@ -29,6 +29,8 @@ from support_sshd import free_port, sshd
 from support_pki import Authority
 
 KUBERNETES, ETCD = "1.36.0", "3.5.33"
+STARTS = 300.0
+"""Seconds until a program of the rig answers: a few on an idle machine."""
 SERVERS = {"cp-1": "127.0.0.1", "cp-2": "127.0.0.2"}
 POLICY = """\
 apiVersion: audit.k8s.io/v1
@@ -91,7 +93,7 @@ class Rig:
              "--use-service-account-credentials", "--leader-elect=false", "--secure-port=0",
              f"--service-account-private-key-file={key}", f"--root-ca-file={self.authority.ca}"],
         )  # fmt: skip
-        end = time.monotonic() + 60
+        end = time.monotonic() + STARTS
         while not self.call("GET", "/api/v1/namespaces/default/serviceaccounts")["items"]:
             assert time.monotonic() < end, (d / "controller-manager.log").read_text()[-1500:]
             time.sleep(0.2)
@@ -131,7 +133,7 @@ class Rig:
         self._processes.append(subprocess.Popen(argv, stderr=log, stdout=log))
 
     def _wait(self, address: str) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + STARTS
         while True:
             try:
                 self.call("GET", "/readyz", address=address, raw=True)
@@ -159,7 +161,7 @@ class Rig:
             data=json.dumps(body).encode() if body is not None else None,
             headers={"User-Agent": agent, "Content-Type": content},
         )
-        with urllib.request.urlopen(request, context=self.context, timeout=30) as answer:
+        with urllib.request.urlopen(request, context=self.context, timeout=60) as answer:
             data = answer.read()
         return data if raw else json.loads(data)
 
@@ -206,7 +208,10 @@ class Rig:
                         "kubeconfig": str(self.kubeconfig()),
                         "port": self.port,
                     },
-                    "policy": {"limits": {"certificate_days": 7}},
+                    "policy": {
+                        "limits": {"certificate_days": 7},
+                        "timeouts": {"read": 60},
+                    },
                     "layout": {"flags": f"{d}/{{component}}.env", "epoch": f"{d}/epoch"},
                 }
             )

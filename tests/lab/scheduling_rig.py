@@ -33,6 +33,8 @@ CONTROLLERS = (
     "disruption-controller", "daemonset-controller", "serviceaccount-controller",
 )  # fmt: skip
 POLL = 0.1
+STARTS = 300.0
+"""Seconds until a program answers, or pods are where they belong: a few on an idle machine."""
 
 
 def binary(component: str, version: str, into: Path) -> Path:
@@ -119,11 +121,11 @@ def _kubeconfig(pki: Path, port: int) -> dict[str, Any]:
 def _wait_for(port: int, d: Path, server: subprocess.Popen[bytes]) -> None:
     context = ssl.create_default_context(cafile=f"{d}/pki/ca.crt")
     context.load_cert_chain(f"{d}/pki/admin.crt", f"{d}/pki/admin.key")
-    end = time.monotonic() + 90
+    end = time.monotonic() + STARTS
     while True:
         try:
             url = f"https://127.0.0.1:{port}/readyz"
-            urllib.request.urlopen(url, context=context, timeout=2).close()
+            urllib.request.urlopen(url, context=context, timeout=10).close()
             return
         except (urllib.error.URLError, OSError):
             log = (d / "kube-apiserver.log").read_text()[-2000:]
@@ -137,7 +139,7 @@ class Cluster:
 
     def __init__(self, kubeconfig: Path) -> None:
         endpoint = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
-        self.client = KubeClient(kubeconfig, endpoint, 10.0)
+        self.client = KubeClient(kubeconfig, endpoint, 60.0)
         self.started: set[str] = set()
         """UIDs of all pods that ever ran."""
         self._task: asyncio.Task[None] | None = None
@@ -198,7 +200,7 @@ class Cluster:
         )
         return [p for p in found if p.metadata.deleted is None]
 
-    async def until(self, what: str, holds: Callable[[], Any], seconds: float = 60) -> Any:
+    async def until(self, what: str, holds: Callable[[], Any], seconds: float = STARTS) -> Any:
         end = time.monotonic() + seconds
         while True:
             found = await holds()

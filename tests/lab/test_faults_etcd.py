@@ -6,9 +6,11 @@ and the next one goes on from there; a test that needs more old members brings t
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from faulty import NEW, OLD, Cluster, Writer, eventually, swaps, until_swapped
-from pawl_process import PawlRun
+from faulty import IN_VAIN, NEW, OLD, Cluster, Writer, eventually, stopped, swaps, until_swapped
+from pawl_process import PawlRun, held
 
 WAY_THERE = ("--only", "etcd", "--etcd", NEW)
 
@@ -19,72 +21,86 @@ def test_the_leader_changes_between_check_and_stop(etcd_cluster: Cluster) -> Non
     cluster = etcd_cluster
     pawl = cluster.on_the_way(2)
     host = swaps(pawl)[0]
-    assert cluster.leader() != host
     with Writer(cluster) as writer:
         run = PawlRun(pawl, hold=["after restore-proof", f"before stop {host}/"])
         run.until_held()
-        cluster.lead(host)
+        term = cluster.lead(host)
         run.go()
         run.until_held()
-        (moved,) = run.done("move-leader")
-        assert moved.startswith(f"{host} to ")
-        assert cluster.leader() != host
-        cluster.lead(host)
+        moved = run.done("move-leader")
+        assert moved, "a leader is not stopped"
+        assert all(m.startswith(f"{host} to ") for m in moved), moved
+        assert cluster.has_left(host, term)
+        term = cluster.lead(host)
+        writer.has_written(10)
         run.go()
         until_swapped(run, host)
-        assert cluster.leader() != host
-    assert len(writer.acknowledged) > 20
+        assert cluster.has_left(host, term)
+        writer.has_written(10)
     assert writer.lost() == set()
     assert cluster.etcd_versions()[host] == NEW
 
 
 def test_a_second_member_dies_while_one_is_stopped(etcd_cluster: Cluster) -> None:
     cluster = etcd_cluster
-    pawl = cluster.on_the_way(2)
-    host = swaps(pawl)[0]
-    dead = swaps(pawl)[1]
+    pawl = cluster.on_the_way(2, pawl=cluster.operator(policy=IN_VAIN))
+    host, dead, *_ = swaps(pawl)
     run = PawlRun(pawl, hold=[f"after stop {host}/"])
     run.until_held()
     cluster.lab.power_off(dead)
     run.go()
     try:
-        assert run.finish(180) == 4, run.said()
-        assert f"/swap/{dead} waits: " not in run.why() or dead in run.why()
+        assert run.finish() == 4, run.said()
         assert dead in run.why(), run.why()
         assert ", then: pawl resume." in run.why()
-        versions = cluster.etcd_versions()
+        versions = cluster.etcd_versions(down={dead})
         assert versions[host] == NEW, "the one that was stopped was finished, which saves quorum"
-        assert dead not in versions
         assert cluster.etcdctl(host, "put", "quorum", "kept") == "OK"
-        stopped = [t for t in run.done("stop") if not t.startswith(f"{host}/")]
-        assert stopped == [], "nobody else was touched"
+        assert run.done("stop") == stopped(run, host), "nobody else was touched"
     finally:
         cluster.lab.power_on(dead)
-    eventually(f"{dead} is back", lambda: dead in cluster.etcd_versions())
+    cluster.members()
+
+
+def held_before_its_move(cluster: Cluster) -> tuple[PawlRun, str, str]:
+    """A run that stands still right before it moves the leadership away from its last member:
+    (the run, that member, where it goes). A disk that stalls may move it before pawl does, and then
+    there is nothing to hold: the members are brought back, and it is tried again."""
+    for _ in range(3):
+        old = cluster.old_members(1)
+        cluster.lead(old[-1])
+        pawl = cluster.on_the_way(1)
+        if not any("/move-leader/" in step["id"] for step in pawl.steps):
+            continue
+        run = PawlRun(pawl, hold=["after restore-proof", "before move-leader"])
+        run.until_held()
+        last = swaps(pawl)[-1]
+        cluster.lead(last)
+        run.go()
+        met = run.meets(held)
+        if met is not None and met["target"].startswith(f"{last} to "):
+            return run, last, str(met["target"]).rpartition(" ")[2]
+        if met is not None:
+            run.go()
+        assert run.finish() == 0, run.said()
+    raise AssertionError("three times the leadership moved by itself")
 
 
 def test_the_transferee_dies_during_the_move_of_the_leader(etcd_cluster: Cluster) -> None:
     cluster = etcd_cluster
-    old = cluster.old_members(1)
-    cluster.lead(old[-1])
-    pawl = cluster.on_the_way(1, pawl=cluster.operator(policy={"patience": 120}))
-    leader = swaps(pawl)[-1]
-    run = PawlRun(pawl, hold=["before move-leader"])
-    target = run.until_held()["target"]
-    assert target.startswith(f"{leader} to "), target
-    dead = target.rpartition(" ")[2]
+    run, leader, dead = held_before_its_move(cluster)
+    _, term = cluster.leadership()
     cluster.lab.power_off(dead)
     run.go()
     try:
         waits = f"/soak waits: host {dead} could not be read"
         run.until(lambda e: e["event"] == "waiting" and waits in e["why"])
-        first, *_, last = run.done("move-leader")
-        assert first == target
-        third = last.rpartition(" ")[2]
-        assert third not in (dead, leader)
-        versions = cluster.etcd_versions()
+        first, *others = run.done("move-leader")
+        assert first == f"{leader} to {dead}"
+        assert dead not in [m.rpartition(" ")[2] for m in others]
+        versions = cluster.etcd_versions(down={dead})
         assert versions[leader] == OLD, "the last member is held back: still a way back"
-        assert cluster.leader() == third
+        assert cluster.has_left(leader, term)
     finally:
         cluster.lab.power_on(dead)
     assert run.finish() == 0, run.said()
@@ -109,7 +125,8 @@ def test_the_connection_drops_after_the_command_ran(etcd_cluster: Cluster) -> No
     lost = [e["why"] for e in run.seen if e["event"] == "waiting" and "Looking again" in e["why"]]
     assert any(f"the SSH connection to {host} broke" in why for why in lost), lost
     intended = [e for e in run.seen if e["event"] == "effect-intended" and e["effect"] == "stop"]
-    assert len(intended) == 1, "the stop had happened, and was found"
+    mine = [e for e in intended if e["target"].startswith(f"{host}/")]
+    assert len(mine) == 1, "the stop had happened, and was found"
     assert cluster.etcd_versions()[host] == NEW
 
 
@@ -121,7 +138,7 @@ def test_the_host_reboots_during_the_swap(etcd_cluster: Cluster) -> None:
     run = PawlRun(pawl, hold=[f"after switch {host}/"])
     run.until_held()
     booted = cluster.ssh(host, "cat /proc/1/stat | cut -d' ' -f22")
-    cluster.ssh(host, "systemctl reboot", check=False)
+    cluster.ran(host, "systemctl reboot")
     run.go()
     until_swapped(run, host)
     assert cluster.ssh(host, "cat /proc/1/stat | cut -d' ' -f22") != booted
@@ -129,23 +146,30 @@ def test_the_host_reboots_during_the_swap(etcd_cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("release", "when_run", "sentence"),
+    ("release", "when_run", "seconds", "sentence"),
     [
-        ("3.6.15", "echo panic >&2; exit 2", "etcd on {host} crashed 2 times after its start."),
+        (
+            "3.6.15",
+            "echo panic >&2; exit 2",
+            180,
+            r"etcd on {host} crashed ([2-9]|\d\d+) times after its start\.",
+        ),
         (
             "3.6.16",
             "exec sleep infinity",
-            "etcd member {host} does not answer yet. This did not change for 12 s.",
+            25,
+            r"etcd member {host} does not answer yet\. This did not change for 25 s\.",
         ),
     ],
     ids=["crash-loops", "never-healthy"],
 )
 def test_the_new_binary_goes_back_to_the_old_one_when_it(
-    etcd_cluster: Cluster, release: str, when_run: str, sentence: str
+    etcd_cluster: Cluster, release: str, when_run: str, seconds: int, sentence: str
 ) -> None:
     """The artefact is a script that answers with the right version and takes all flags."""
     cluster = etcd_cluster
-    pawl = cluster.scripted(release, "etcd", when_run=when_run)
+    deadline = {"timeouts": {"member_healthy": seconds}}
+    pawl = cluster.scripted(release, "etcd", when_run=when_run, policy=deadline)
     cluster.on_the_way(0, pawl=pawl, to=release)
     host = swaps(pawl)[0]
     others = [h for h in cluster.hosts() if h != host]
@@ -153,7 +177,7 @@ def test_the_new_binary_goes_back_to_the_old_one_when_it(
     versions = cluster.etcd_versions()
     why = pawl.run(ok=(4,))
     assert f"etcd {release} on {host} did not become healthy: " in why
-    assert sentence.format(host=host) in why
+    assert re.search(sentence.format(host=host), why), why
     assert f"etcd {versions[host]} runs there again, healthy, on the same data" in why
     assert f"Look at `journalctl -u etcd.service` on {host}" in why
     assert cluster.etcd_versions() == versions
@@ -163,19 +187,19 @@ def test_the_new_binary_goes_back_to_the_old_one_when_it(
 
 def test_nospace_stops_the_roll_before_a_member_is_touched(etcd_cluster: Cluster) -> None:
     cluster = etcd_cluster
-    pawl = cluster.on_the_way(1)
+    pawl = cluster.on_the_way(1, pawl=cluster.operator(policy=IN_VAIN))
     before = {h: cluster.since(h, "etcd") for h in cluster.hosts()}
     run = PawlRun(pawl, hold=["after restore-proof"])
     run.until_held()
     cluster.raise_alarm("etcd-2", "NOSPACE")
     try:
         run.go()
-        assert run.finish(180) == 4, run.said()
-        assert "NOSPACE" in run.why(), run.why()
-        assert "clear its cause and disarm it first" in run.why()
+        assert run.finish() == 4, run.said()
+        told = "etcd alarm NOSPACE is raised: clear its cause and disarm it first"
+        assert told in run.told(), run.said()
         assert run.done("stop") == []
-        refused = cluster.operator()("plan", *WAY_THERE, ok=(2,))
-        assert refused == ""
+        refused = cluster.operator().once(lambda d: d.returncode == 2, "plan", *WAY_THERE)
+        assert refused.stdout == ""
     finally:
         cluster.etcdctl("etcd-2", "alarm", "disarm")
     assert {h: cluster.since(h, "etcd") for h in cluster.hosts()} == before

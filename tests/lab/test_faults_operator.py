@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from faulty import NEW, OLD, Cluster, eventually, going_on, swaps, until_swapped
+from faulty import NEW, OLD, Cluster, eventually, going_on, stopped, swaps, until_swapped
 from pawl_process import Pawl, PawlRun
 
 MEMBERS = ("etcd-1", "etcd-2", "etcd-3")
@@ -88,9 +88,8 @@ def test_a_wrong_checksum_of_one_binary_installs_nothing(
 
 
 def test_of_two_pawls_at_once_one_is_refused_wherever_it_runs(etcd_cluster: Cluster) -> None:
-    first = etcd_cluster.operator()
-    first.plan(*WAY_THERE)
-    run = PawlRun(first, hold=["before stage"])
+    first = etcd_cluster.on_the_way(1)
+    run = PawlRun(first, hold=["before snapshot"])
     run.until_held()
     twin = PawlRun(first, "--no-probe")
     assert twin.finish() == 2
@@ -100,7 +99,7 @@ def test_of_two_pawls_at_once_one_is_refused_wherever_it_runs(etcd_cluster: Clus
     before = started(etcd_cluster)
     assert "is at work on this cluster (its lease runs" in elsewhere.run(ok=(2,))
     run.kill()
-    assert run.done() == []
+    assert run.done("snapshot", "stop", "switch", "start") == []
     assert started(etcd_cluster) == before
 
 
@@ -118,7 +117,7 @@ def test_a_pawl_that_slept_for_a_minute_does_nothing_more(etcd_cluster: Cluster)
 
     other = cluster.elsewhere()
     other.plan(*WAY_THERE)
-    eventually("the Lease expires", lambda: "is at work" not in other.run(ok=(0, 2)), 90)
+    eventually("the Lease expires", lambda: "is at work" not in other.run(ok=(0, 2)))
     assert set(cluster.etcd_versions().values()) == {NEW}
     time.sleep(max(0.0, slept + 60 - time.monotonic()))
 
@@ -127,7 +126,9 @@ def test_a_pawl_that_slept_for_a_minute_does_nothing_more(etcd_cluster: Cluster)
     run.process.send_signal(signal.SIGCONT)
     run.go()
     assert run.finish() == 2, run.said()
-    assert "a newer operator owns this cluster, this one must stop" in run.why(), held
+    # It is told by whom it asks first: the host, or the Lease.
+    fenced = r"a newer operator owns this cluster, this one must stop|this operator must stop"
+    assert re.search(fenced, run.why()), (held, run.why())
     assert len(run.done("stop", "switch", "start")) == done
     assert started(cluster) == before
     assert {m: cluster.ssh(m, "cat /var/lib/pawl/epoch") for m in MEMBERS} == epochs
@@ -202,19 +203,19 @@ def test_the_disk_of_the_journal_is(
         run.until_held()
         fail(kind, where)
         run.go()
-        assert run.finish(60) == 4, run.said()
+        assert run.finish() == 4, run.said()
         assert sentence in run.why(), run.why()
         assert "The cluster is not harmed" in run.why()
         assert run.done("switch") == []
         assert cluster.active(host, "etcd") == "inactive"
-        assert len(cluster.etcd_versions()) == 2, "quorum"
+        assert cluster.etcd_versions(down={host}), "quorum"
         again = PawlRun(pawl, "--no-probe")
-        assert again.finish(60) == 4, again.said()
+        assert again.finish() == 4, again.said()
         assert "The cluster is not harmed" in again.why() or "lock file" in again.why()
         mend()
         run = going_on(pawl)
         until_swapped(run, host)
-        assert run.done("stop") == [], "it was found stopped"
+        assert stopped(run, host) == [], "it was found stopped"
     assert cluster.etcd_versions()[host] == NEW
 
 
@@ -228,7 +229,7 @@ def test_the_journal_is_deleted(etcd_cluster: Cluster, tmp_path: Path) -> None:
     for file in (tmp_path / "state").glob("journal.db*"):
         file.unlink()
     run.go()
-    assert run.finish(60) == 4, run.said()
+    assert run.finish() == 4, run.said()
     assert "was deleted or replaced while in use: start pawl again" in run.why()
     assert "The cluster is not harmed" in run.why()
     assert cluster.active(host, "etcd") == "inactive"
@@ -238,7 +239,7 @@ def test_the_journal_is_deleted(etcd_cluster: Cluster, tmp_path: Path) -> None:
     assert swaps(pawl)[0] == host
     run = going_on(pawl)
     until_swapped(run, host)
-    assert run.done("stop") == [], "it was found stopped"
+    assert stopped(run, host) == [], "it was found stopped"
     assert cluster.etcd_versions()[host] == NEW
 
 
@@ -249,13 +250,14 @@ def test_a_host_that_tells_a_clock_an_hour_off_is_refused(etcd_cluster: Cluster)
     script = "#!/bin/sh\nexec /usr/bin/date -d '+3600 seconds' \"$@\"\n"
     cluster.write("etcd-2", fake, script, "755")
     try:
-        pawl = cluster.operator()
-        argv = pawl.argv("plan", *WAY_THERE)
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert done.returncode == 2, done.stderr
-        told = r"PAWL-H005 host etcd-2: is \+(3599|3600)\.\d s off \(limit 1\.0 s\)\."
-        assert re.search(told, done.stderr), done.stderr
-        assert "Set up time synchronisation" in done.stderr
+        refused = cluster.operator().once(lambda d: d.returncode == 2, "plan", *WAY_THERE)
+        told = re.search(
+            r"PAWL-H005 host etcd-2: is \+(\d+\.\d) s off \(limit 1\.0 s\)\.", refused.stderr
+        )
+        assert told, refused.stderr
+        # Exact to half of what the answer took.
+        assert float(told[1]) == pytest.approx(3600, abs=30)
+        assert "Set up time synchronisation" in refused.stderr
     finally:
         cluster.ssh("etcd-2", f"rm {fake}")
 

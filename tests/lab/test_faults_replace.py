@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from faulty import NEW, OLD, Cluster, eventually, swaps
+from faulty import NEW, OLD, Cluster, swaps
 from pawl_process import PawlRun
 
 from pawl.core.errors import Fenced
@@ -34,7 +34,7 @@ def own_disk(cluster: Cluster, host: str, aside: Path) -> None:
     disk.rename(disk.with_name("etcd-blank"))
     aside.rename(disk)
     cluster.lab.power_on(host)
-    eventually(f"{host} is back", lambda: cluster.etcd_versions().get(host) == NEW)
+    assert cluster.etcd_versions()[host] == NEW
 
 
 def test_a_whole_roll_by_replacement_in_which_disks_are_not_attached(
@@ -45,7 +45,7 @@ def test_a_whole_roll_by_replacement_in_which_disks_are_not_attached(
     Every new machine knows its operator before that one has claimed it."""
     cluster = etcd_cluster
     cluster.etcd_all(OLD)
-    before = {m["host"]: m for m in cluster.status()["members"]}
+    before = cluster.members()
     machines = {m.name: m.identity for m in cluster.lab.dir.machines()}
     cluster.etcdctl("etcd-1", "put", "kept", "on-its-disk")
     pawl = cluster.operator()
@@ -64,11 +64,11 @@ def test_a_whole_roll_by_replacement_in_which_disks_are_not_attached(
     with pytest.raises(Fenced, match=f"epoch {epoch - 1} is behind {epoch}"):
         asyncio.run(claim(pawl.config, first, epoch - 1))
     run.go()
-    assert run.finish(120) == 4, run.said()
+    assert run.finish() == 4, run.said()
     assert f"etcd member {first} came back with an empty data disk" in run.why(), run.why()
     assert "The other members serve. Attach the disk that it had" in run.why()
     assert cluster.since(first, "etcd") == "0", "found before etcd was ever started there"
-    assert set(cluster.etcd_versions()) == {second, third}
+    cluster.members(down={first})
     assert len(run.done("replace-machine")) == 1, "the old image was not tried on the same disk"
     assert cluster.etcdctl(second, "put", "quorum", "kept") == "OK"
     own_disk(cluster, first, aside)
@@ -79,17 +79,17 @@ def test_a_whole_roll_by_replacement_in_which_disks_are_not_attached(
     aside.with_name("etcd").mkdir(mode=0o700)
     (aside.with_name("etcd") / ".disk").touch()
     run.go()
-    assert run.finish(120) == 4, run.said()
+    assert run.finish() == 4, run.said()
     assert f"etcd member {second} came back with a" in run.why(), run.why()
     assert "data disk: etcd is stopped there" in run.why()
-    assert cluster.active(second, "etcd") == "inactive"
-    assert set(cluster.etcd_versions()) == {first, third}
+    assert cluster.active(second, "etcd") in ("inactive", "failed"), "it may have panicked before"
+    cluster.members(down={second})
     own_disk(cluster, second, aside)
 
     run = PawlRun(pawl, "--no-probe")
     assert run.finish() == 0, run.said()
     assert [t.split()[0] for t in run.done("replace-machine")] == [third]
-    after = {m["host"]: m for m in cluster.status()["members"]}
+    after = cluster.members()
     assert {m["version"] for m in after.values()} == {NEW}
     assert {h: m["member_id"] for h, m in after.items()} == {
         h: m["member_id"] for h, m in before.items()

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 import yaml
-from scan_rig import Rig, rig
+from scan_rig import STARTS, Rig, rig
 from support_receivers import Mailbox, Posts, https, smtp
 
 pytestmark = pytest.mark.lab
@@ -160,10 +160,10 @@ def call_as_operator(cluster: Rig) -> None:
         headers={"Authorization": f"Bearer {token(cluster)}", "User-Agent": "widget-operator/1.4"},
     )
     context = ssl.create_default_context(cafile=str(cluster.authority.ca))
-    end = time.monotonic() + 30
+    end = time.monotonic() + STARTS
     while True:
         try:
-            with urllib.request.urlopen(request, context=context, timeout=30):
+            with urllib.request.urlopen(request, context=context, timeout=60):
                 return
         except urllib.error.HTTPError as error:  # the CRD's storage is still being made
             if error.code not in (404, 429) or time.monotonic() > end:
@@ -182,7 +182,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 def pawl(cluster: Rig, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pawl", *argv],
-        capture_output=True, text=True, check=False, cwd=cluster.directory, timeout=120,
+        capture_output=True, text=True, check=False, cwd=cluster.directory, timeout=600,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )  # fmt: skip
 
@@ -321,7 +321,7 @@ def test_as_a_service_it_serves_metrics_and_stops_at_sigterm(
         stderr=log, cwd=cluster.directory, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )  # fmt: skip
     try:
-        end = time.monotonic() + 90
+        end = time.monotonic() + STARTS
         text = ""
         while "pawl_watch_last_round_timestamp_seconds{" not in text or not receivers[0].mails:
             assert process.poll() is None, Path(log.name).read_text()
@@ -337,7 +337,7 @@ def test_as_a_service_it_serves_metrics_and_stops_at_sigterm(
         assert second.returncode == 2
         assert "another pawl" in second.stderr
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, Path(log.name).read_text()
+        assert process.wait(STARTS) == 0, Path(log.name).read_text()
         assert "SIGTERM: stopping" in Path(log.name).read_text()
     finally:
         if process.poll() is None:

@@ -9,12 +9,14 @@ import base64
 import re
 import ssl
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from pawl_process import SETTLES
 
 from conftest import LabMaker
 from pawl.core.knowledge.rows import key
@@ -44,7 +46,7 @@ def client(lab: Lab, scratch: Path) -> httpx.Client:
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     context = ssl.create_default_context(cadata=authority)
     context.load_cert_chain(str(pair))
-    return httpx.Client(base_url=cluster["server"], verify=context, timeout=10)
+    return httpx.Client(base_url=cluster["server"], verify=context, timeout=30)
 
 
 def help_of(lab: Lab, machine: str, component: str) -> set[str]:
@@ -52,8 +54,13 @@ def help_of(lab: Lab, machine: str, component: str) -> set[str]:
     argv = ["ssh", "-i", str(lab.dir.ssh / "id_ed25519"), "-o", "BatchMode=yes"]
     argv += ["-o", f"UserKnownHostsFile={lab.dir.ssh / 'known_hosts'}", "-o", "LogLevel=ERROR"]
     argv += ["-o", "StrictHostKeyChecking=yes", f"root@{lab.machine(machine).address()}", "--"]
-    program = f"/opt/pawl/{component}/current/{component}"
-    done = subprocess.run([*argv, program, "--help"], capture_output=True, text=True, check=False)
+    argv += [f"/opt/pawl/{component}/current/{component}", "--help"]
+    end = time.monotonic() + SETTLES
+    while True:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode != 255 or time.monotonic() > end:  # else it took no connection
+            break
+        time.sleep(1)
     found = set(
         re.findall(r"^\s+(?:-\w, )?\s*--([\w.-]+)", done.stdout + done.stderr, re.MULTILINE)
     )
@@ -66,7 +73,15 @@ def test_what_is_on_by_default_is_what_the_api_server_serves(lab: Lab, tmp_path:
     with client(lab, tmp_path) as api:
 
         def get(path: str) -> Any:
-            return api.get(path).raise_for_status().json()
+            """Asked again while the balancer has no server that is ready."""
+            end = time.monotonic() + SETTLES
+            while True:
+                try:
+                    return api.get(path).raise_for_status().json()
+                except httpx.HTTPError:
+                    if time.monotonic() > end:
+                        raise
+                    time.sleep(0.5)
 
         served = [("/api/v1", "v1")] + [
             (f"/apis/{v['groupVersion']}", v["groupVersion"])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from probe_rig import Rig
+from probe_rig import STARTS, Rig
 
 from pawl.core import evidence as ev
 from pawl.core.evidence_summary import measure
@@ -52,7 +52,7 @@ def test_a_drained_restart_loses_nothing_and_is_seen(rig: Rig) -> None:
     assert [lane.failed for lane in measured.lanes] == [0, 0]
     assert (measured.etcd.lost, measured.etcd.wrong, measured.etcd.failed) == (0, 0, 0)
     assert measured.etcd.read_back_from == 3
-    assert measured.etcd.most_down == 1
+    assert "e0" in [span.host for span in measured.etcd.down], "its restart was seen"
     assert measured.etcd.hashes_equal
     assert (measured.watch.missed, measured.watch.relisted) == (0, 0)
     assert handle.path.stat().st_mode & 0o777 == 0o600
@@ -65,7 +65,7 @@ def _ends_when_nobody_will_read_it(rig: Rig) -> None:
     try:
         handle.path.unlink()
         rig.close()
-        end = time.monotonic() + 60
+        end = time.monotonic() + STARTS
         while process.running(handle.path.parent):
             assert time.monotonic() < end, "it measures for nobody"
             time.sleep(0.2)

@@ -43,6 +43,8 @@ from support_pki import credentials
 
 STEP = 30.0
 DAY = 86400.0
+STARTS = 180.0
+"""Seconds until a program answers, or something comes about: a few on an idle machine."""
 WEEK = 7 * DAY
 
 
@@ -61,7 +63,8 @@ def free_port() -> int:
 
 def serve(command: list[str], url: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(400):
+    end = time.monotonic() + STARTS
+    while time.monotonic() < end:
         if process.poll() is not None:
             raise AssertionError(f"{command[0]} ended with {process.returncode}")
         try:
@@ -88,12 +91,12 @@ def prometheus(directory: Path, config: dict[str, Any]) -> Iterator[str]:
     )
     yield url
     process.terminate()
-    process.wait(10)
+    process.wait(STARTS)
 
 
 def ask(url: str, call: Callable[[PrometheusMetrics], Any]) -> Any:
     async def go() -> Any:
-        http = Http("Prometheus", url, timeout=10.0)
+        http = Http("Prometheus", url, timeout=60.0)
         try:
             return await call(PrometheusMetrics(http))
         finally:
@@ -158,8 +161,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     exporter.shutdown()
 
 
-def eventually(look: Callable[[], Any], seconds: float = 20.0) -> Any:
-    deadline = time.monotonic() + seconds
+def eventually(look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + STARTS
     while not (found := look()):
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.2)
@@ -204,7 +207,7 @@ def test_a_rule_is_judged_while_its_alert_is_only_pending(live: str) -> None:
 
     (alert,) = eventually(pending)
     assert alert.labels["alertname"] == "LevelHigh"
-    assert abs(alert.since - time.time()) < 60
+    assert 0 <= time.time() - alert.since < 900, "or it would fire"
     rules = {r.name: r for r in ask(live, lambda m: m.rules())}
     assert (rules["LevelHigh"].state, rules["LevelHigh"].hold) == ("pending", 900.0)
     assert rules["LevelAbsurd"].state == "inactive"
@@ -387,7 +390,7 @@ def pawl(configured: Path, *arguments: str) -> tuple[int, str]:
         [sys.executable, "-m", "pawl", "verify", *arguments, "--config", str(configured)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -441,7 +444,7 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     yield url
     process.terminate()
-    process.wait(10)
+    process.wait(STARTS)
 
 
 def fire(url: str, *alerts: dict[str, str]) -> None:
@@ -449,11 +452,11 @@ def fire(url: str, *alerts: dict[str, str]) -> None:
     request = urllib.request.Request(
         f"{url}/api/v2/alerts", body, {"Content-Type": "application/json"}
     )
-    urllib.request.urlopen(request, timeout=5).close()
+    urllib.request.urlopen(request, timeout=60).close()
 
 
 def state_of(url: str, name: str, **labels: str) -> str:
-    with urllib.request.urlopen(f"{url}/api/v2/alerts", timeout=5) as answer:
+    with urllib.request.urlopen(f"{url}/api/v2/alerts", timeout=60) as answer:
         for alert in json.load(answer):
             if alert["labels"] == {"alertname": name, **labels}:
                 return str(alert["status"]["state"])
@@ -462,7 +465,7 @@ def state_of(url: str, name: str, **labels: str) -> str:
 
 def with_silences(url: str, call: Callable[[AlertmanagerSilences], Any]) -> Any:
     async def go() -> Any:
-        http = Http("Alertmanager", url, timeout=5.0)
+        http = Http("Alertmanager", url, timeout=60.0)
         try:
             return await call(AlertmanagerSilences(http))
         finally:
@@ -475,18 +478,19 @@ def test_a_silence_is_held_renewed_and_lapses_by_itself(alertmanager: str) -> No
     now = time.time()
     wanted = Silence(
         id="", matchers=(Matcher(name="alertname", value="Lapse.*", regex=True),),
-        starts=now, ends=now + 4, by="pawl:test",
+        starts=now, ends=now + 300, by="pawl:test",
     )  # fmt: skip
     fire(alertmanager, {"alertname": "Lapses"})
     held = with_silences(alertmanager, lambda s: s.hold(wanted))
     eventually(lambda: state_of(alertmanager, "Lapses") == "suppressed")
-    longer = with_silences(alertmanager, lambda s: s.hold(replace(held, ends=now + 8)))
+    longer = with_silences(alertmanager, lambda s: s.hold(replace(held, ends=now + 600)))
     (active,) = with_silences(alertmanager, lambda s: s.active("pawl:test"))
     assert active.id == longer.id
-    assert active.ends == pytest.approx(now + 8, abs=1.5)
+    assert active.ends == pytest.approx(now + 600, abs=1.5)
     assert with_silences(alertmanager, lambda s: s.active("somebody else")) == ()
     # nobody renews it any more, as if pawl had died
-    eventually(lambda: state_of(alertmanager, "Lapses") == "active", 30.0)
+    with_silences(alertmanager, lambda s: s.hold(replace(longer, ends=time.time() + 8)))
+    eventually(lambda: state_of(alertmanager, "Lapses") == "active")
     assert with_silences(alertmanager, lambda s: s.active("pawl:test")) == ()
 
 
@@ -518,7 +522,7 @@ def test_only_named_alerts_of_the_machine_that_is_worked_on(alertmanager: str) -
     told: list[str] = []
 
     async def turns() -> tuple[int, int]:
-        http = Http("Alertmanager", alertmanager, timeout=5.0)
+        http = Http("Alertmanager", alertmanager, timeout=60.0)
         silences = AlertmanagerSilences(http)
         silencing = Silencing(silences=silences, alerts=("KubeletDown", "TargetDown"))
 

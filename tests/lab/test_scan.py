@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scan_rig import Rig, rig
+from scan_rig import STARTS, Rig, rig
 
 from pawl.core.scan.objects import LAST_APPLIED
 
@@ -279,7 +279,7 @@ def test_what_would_make_a_drain_wait_for_ever(cluster: Rig) -> None:
     held = {"metadata": {"name": "held", "finalizers": ["example.com/gone"]}}
     cluster.call("POST", configmaps, held)
     cluster.call("DELETE", f"{configmaps}/held")
-    end = time.monotonic() + 60
+    end = time.monotonic() + STARTS
     while True:
         found_ = [b["status"] for b in cluster.call("GET", budgets)["items"]]
         if all(s.get("observedGeneration") and s.get("expectedPods") for s in found_):
