@@ -14,23 +14,29 @@ import shlex
 from collections.abc import Sequence
 
 from pawl.core.errors import StepFailed
+from pawl.core.flags import normal
 
 _PLAIN = re.compile(r"^[^\s\"'\\$`]+$")
 
 
 def parse(text: str, variable: str) -> tuple[str, ...]:
-    """The flags that the file's variable holds; empty when it holds none."""
+    """The flags that the file's variable holds, each as `--a=b`; empty when it holds none. Of
+    several assignments the last counts, as it does for systemd."""
+    found: tuple[str, ...] = ()
     for line in _logical_lines(text):
         name, _, value = line.partition("=")
         if name.strip() == variable:
-            value = value.strip()
-            if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-                value = value[1:-1]
-            try:
-                return tuple(shlex.split(value))
-            except ValueError:
-                return tuple(value.split())
-    return ()
+            found = normal(_words(value.strip()))
+    return found
+
+
+def _words(value: str) -> Sequence[str]:
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        value = value[1:-1]
+    try:
+        return shlex.split(value)
+    except ValueError:
+        return value.split()
 
 
 def rewrite(text: str, variable: str, flags: Sequence[str]) -> str:
