@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -22,8 +23,11 @@ from pawl.core.events import (
 )
 from pawl.core.progress import RunView
 from pawl.core.verify.catalog import CATALOG
+from pawl.core.verify.judge import judge
+from pawl.core.verify.reading import Reading
+from pawl.core.verify.series import Sides
 from pawl.engine.effects import Effect, EffectHook, NoHook
-from pawl.engine.gatekeeping import Gating, judge_here
+from pawl.engine.gatekeeping import Gating
 from pawl.engine.measuring import Measurer
 from pawl.engine.record import view_of
 from pawl.engine.reverse import nodes_back
@@ -35,6 +39,11 @@ POLICY = PolicyConfig(
     soak=SoakConfig(etcd=20.0, control_plane=20.0, node=300.0),
     gates=GatesConfig(mode="block", patience=1200.0),
 )
+
+
+async def judge_here(sides: Sequence[Sides]) -> tuple[Reading, ...]:
+    """Without a thread, which does not live in virtual time."""
+    return judge(sides)
 
 
 class Roll:

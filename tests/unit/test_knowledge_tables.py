@@ -212,12 +212,9 @@ def test_coverage_says_complete_and_refuses_the_unknown() -> None:
             answer.coverage(shipped(), unknown)
 
 
-def test_a_component_would_refuse_removed_and_locked_gates() -> None:
+def test_gates_are_read_from_the_flags_in_use() -> None:
     wanted = answer.gates_of(["--v=2", "--feature-gates=GangScheduling=true,NodeSwap=false"])
     assert wanted == {"GangScheduling": True, "NodeSwap": False}
-    found = answer.refused_gates(shipped(), "kubelet", wanted, "1.37")
-    assert len(found) == 2
-    assert answer.refused_gates(shipped(), "kubelet", {"NodeSwap": True}, "1.37") == ()
     assert answer.gates_of(["--feature-gates=kube:NodeSwap=true"]) == {"NodeSwap": True}
 
 

@@ -152,7 +152,7 @@ def decide(
         return Done(why=f"All {len(plan.steps)} steps are done.{_left_behind(view)}")
     if view.paused:
         return Halt(why=f"Paused by {view.paused_by}: {view.paused} Go on with: pawl resume.")
-    strayed = drift.strayed(plan, left, view, state)
+    strayed = drift.strayed(plan, left, state)
     if strayed:
         return Halt(why=strayed)
     startable = [s for s in left if all(a in done for a in s.after) and not view.step(s.id).running]

@@ -27,7 +27,6 @@ from pawl.core.actions import (
 )
 from pawl.core.model import ClusterState, Unread
 from pawl.core.plan import Plan, Step
-from pawl.core.progress import RunView
 from pawl.core.version import Version
 
 
@@ -67,7 +66,7 @@ def versions(action: AnyAction, state: ClusterState) -> tuple[str, str, str | No
             return "", "", None
 
 
-def strayed(plan: Plan, left: Sequence[Step], view: RunView, state: ClusterState) -> str:
+def strayed(plan: Plan, left: Sequence[Step], state: ClusterState) -> str:
     """What no longer is as the plan has it, as a sentence; "" when all is."""
     ids = {m.host: m.member_id for m in state.members}
     rebuilt = {s.action.host for s in plan.steps if isinstance(s.action, ReplaceEtcdMachine)}
@@ -82,12 +81,12 @@ def strayed(plan: Plan, left: Sequence[Step], view: RunView, state: ClusterState
                 f"etcd member {host} has the id {ids[host]}, but had {member_id}: it was removed "
                 "and added meanwhile. Look at it, then make a new plan."
             )
-    first: dict[tuple[str, ...], bool] = {}
+    told: set[tuple[str, ...]] = set()
     for step in left:
         key = _what(step.action)
-        if not key or key in first:
+        if not key or key in told:
             continue  # a later hop of the same component starts where the earlier one ends
-        first[key] = True
+        told.add(key)
         source, target, version = versions(step.action, state)
         if not target or not source or version is None:
             continue

@@ -182,9 +182,6 @@ DOWNGRADES: tuple[Downgrade, ...] = (
     ),
 )
 
-AUTH_BLOCKS = (Minor(3, 4), Minor(3, 5))
-"""With auth enabled, a rolling upgrade over this hop is not supported (WAL format, etcd docs)."""
-
 STORAGE_VERSION_SINCE = Minor(3, 6)
 """Before it a member reports no storage version."""
 

@@ -1,8 +1,4 @@
-"""Command-line flags of a component, as the list of arguments in its flags file.
-
-A flags file holds one line, `FLAGS=--a=b --c=d`, that systemd reads as an EnvironmentFile and
-splits at white space without a shell (systemd.exec(5): `$FLAGS` as a word of its own). So a flag
-with white space in it cannot be written there, and is refused rather than quoted.
+"""Command-line flags of a component, as a list of arguments.
 
 Two lists of flags are equal when each flag has the same value, whatever the order; Go's flag
 packages read `-a b`, `--a b` and `--a=b` alike, of which pawl writes only the last.
@@ -13,33 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 EMULATED_VERSION = "--emulated-version"
-
-
-def parse_file(text: str, variable: str = "FLAGS") -> tuple[str, ...]:
-    """The flags in a flags file. Raises ValueError when the variable is not there."""
-    found: tuple[str, ...] | None = None
-    for raw in text.splitlines():
-        line = raw.strip()
-        if line.startswith(f"{variable}="):  # systemd lets the last assignment win
-            value = line[len(variable) + 1 :].strip()
-            if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-                value = value[1:-1]
-            found = tuple(value.split())
-    if found is None:
-        raise ValueError(f"no line {variable}=… in the flags file")
-    return normal(found)
-
-
-def render_file(flags: Iterable[str], variable: str = "FLAGS") -> str:
-    """The text of a flags file. Raises ValueError for a flag that the format cannot hold."""
-    listed = tuple(flags)
-    for flag in listed:
-        if not flag or any(c.isspace() or c in "\"'\\$" for c in flag):
-            raise ValueError(
-                f"flag {flag!r} holds white space, a quote, a backslash or a dollar sign, which "
-                "an EnvironmentFile would change; put the value into a configuration file"
-            )
-    return f"{variable}={' '.join(listed)}\n"
 
 
 def normal(arguments: Iterable[str]) -> tuple[str, ...]:

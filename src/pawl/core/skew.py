@@ -102,10 +102,6 @@ def controller_allowed(minor: Minor, oldest: Minor, newest: Minor) -> bool:
     return minor <= oldest and newest - minor <= CONTROLLER_OLDER
 
 
-def node_allowed(minor: Minor, oldest: Minor, newest: Minor) -> bool:
-    return minor <= oldest and newest - minor <= node_may_lag(minor)
-
-
 def breaches(state: ClusterState) -> tuple[str, ...]:
     """Every breach of the policy, one sentence each. Components that are unknown are not judged
     here: a check of its own reports them."""

@@ -50,11 +50,6 @@ async def judge_aside(sides: Sequence[Sides]) -> tuple[Reading, ...]:
     return await anyio.to_thread.run_sync(judge, sides)
 
 
-async def judge_here(sides: Sequence[Sides]) -> tuple[Reading, ...]:
-    """For virtual time, which threads do not live in."""
-    return judge(sides)
-
-
 class Gating(msgspec.Struct, frozen=True, kw_only=True):
     """What a run needs to watch gates: who measures, and whether a fail may stop the run (`held` is
     the reason why not, "" when it may)."""

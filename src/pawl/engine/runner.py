@@ -250,7 +250,7 @@ class Runner:
                     if anyio.current_time() - self._read_at > FRESH:
                         state = await self._next_state(state)
                     continue
-                case Wait() if self._only_approval(answer, view):
+                case Wait() if self._only_approval(answer):
                     return self._end("paused", answer.why)
                 case Wait() if answer.step not in self._live.steps:
                     self._record.waiting(answer.step, answer.why)
@@ -262,7 +262,7 @@ class Runner:
     def _policy(self) -> PolicyConfig:
         return self._tools.config.policy
 
-    def _only_approval(self, answer: Wait, view: RunView) -> bool:
+    def _only_approval(self, answer: Wait) -> bool:
         """Nothing but a person's word is missing, and this run was told not to wait for it."""
         return not self._wait_for_approval and not self._live.steps and answer.until is None
 

@@ -99,11 +99,6 @@ def publish(lab: LabSpec, directory: LabDir, machines: Iterable[MachineSpec]) ->
         write(directory.targets / f"{job}.json", json.dumps(targets, indent=1), 0o644)
 
 
-def targets_of(directory: LabDir) -> int:
-    """How many machines' components there are to be read."""
-    return sum(len(json.loads(f.read_text())) for f in directory.targets.glob("*.json"))
-
-
 def prometheus(lab: LabSpec) -> Object:
     """prometheus.yml."""
     mine = {

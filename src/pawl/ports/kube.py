@@ -32,7 +32,6 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     terminating: bool = False
     finished: bool = False
     grace_seconds: float = 30.0
-    local_storage: bool = False
     priority: int = 0
     released: str = ""
     template: str = ""

@@ -29,7 +29,6 @@ class Header(_Message, frozen=True, kw_only=True):
     cluster_id: int = 0
     member_id: int = 0
     revision: int = 0
-    raft_term: int = 0
 
 
 class Downgrade(_Message, frozen=True, kw_only=True):

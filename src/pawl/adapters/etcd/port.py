@@ -15,8 +15,6 @@ from pawl.core.version import Version
 from pawl.ports.etcd import Hash, Snapshot
 
 SNAPSHOT_CHUNK_SECONDS = 30.0
-# etcd's own limit for one proposal is 7 s (5 s and two election timeouts).
-DOWNGRADE_SECONDS = 10.0
 
 
 class GatewayEtcd:

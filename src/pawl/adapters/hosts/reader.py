@@ -10,7 +10,6 @@ from importlib import resources
 
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from pawl.adapters.hosts import flagsfile
 from pawl.adapters.hosts.connection import Connections
@@ -207,9 +206,3 @@ def certificates_in(path: str, data: str) -> list[Certificate]:
         )
         for c in parsed
     ]
-
-
-def pem_of(der: bytes) -> str:
-    """A certificate in DER, as a TLS peer presents it, in the script's own form."""
-    pem = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
-    return base64.b64encode(pem).decode()

@@ -29,7 +29,6 @@ def pod_of(pod: DrainPod) -> Pod:
         terminating=pod.metadata.deleted is not None,
         finished=pod.status.phase in ("Succeeded", "Failed"),
         grace_seconds=30.0 if pod.spec.grace is None else pod.spec.grace,
-        local_storage=any(v.empty_dir is not None for v in pod.spec.volumes or ()),
         priority=pod.spec.priority or 0,
         released=annotations.get(RELEASED_FROM, "") if RELEASED in labels else "",
         template=labels.get(RELEASED) or labels.get(TEMPLATE, ""),

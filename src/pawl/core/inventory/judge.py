@@ -47,7 +47,7 @@ def findings(
 ) -> tuple[Finding, ...]:
     every = [
         *_addons(found, addons),
-        *_charts(facts, found, path),
+        *_charts(facts, path),
         *_corefiles(facts, found),
         *_calls(found, path),
         *_roles(facts, found, knowledge, path),
@@ -138,9 +138,7 @@ def _hop(client: Client, hop: compat.Hop, until: str) -> Finding | None:
     )
 
 
-def _charts(
-    facts: InventoryFacts, found: Sequence[Client], path: Sequence[str]
-) -> Iterator[Finding]:
+def _charts(facts: InventoryFacts, path: Sequence[str]) -> Iterator[Finding]:
     """`kubeVersion` is checked by Helm at install and upgrade, not at runtime: what runs goes on,
     the next `helm upgrade` (and so a rollback) of the release is refused."""
     for release in facts.releases:

@@ -6,12 +6,12 @@ would read as "nothing is removed there".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
 from pawl.core.errors import ConfigError
-from pawl.core.knowledge.rows import Api, Candidate, Flag, Gate, key
+from pawl.core.knowledge.rows import Api, Candidate, Flag, key
 from pawl.core.knowledge.store import Knowledge
 
 
@@ -169,33 +169,6 @@ def replacement(row: Api, target: str) -> Candidate | None:
     if row.replacement and not row.candidates:
         return Candidate(api=row.replacement, from_="0.0", compatible=row.field_compatible)
     return None
-
-
-def gone_gates(knowledge: Knowledge, target: str) -> Iterator[Gate]:
-    return (g for g in knowledge.gates if key(g.removed) <= key(target))
-
-
-def refused_gates(
-    knowledge: Knowledge, component: str, wanted: dict[str, bool], target: str
-) -> tuple[str, ...]:
-    """Sentences for gates that this component at `target` would refuse to start with."""
-    out = []
-    at = key(target)
-    for name, value in sorted(wanted.items()):
-        gate = knowledge.by_gate.get(name)
-        if gate is None or component not in gate.components:
-            continue
-        if key(gate.removed) <= at:
-            out.append(
-                f"feature gate {name} was removed in {gate.removed}: {component} {target} does "
-                "not start while it is named"
-            )
-        elif key(gate.locked) <= at and (stage := gate.at(at)) and stage.default is not value:
-            out.append(
-                f"feature gate {name} is locked to {str(stage.default).lower()} from "
-                f"{gate.locked} on: {component} {target} refuses {name}={str(value).lower()}"
-            )
-    return tuple(out)
 
 
 def gates_of(flags: Iterable[str]) -> dict[str, bool]:

@@ -182,7 +182,6 @@ class Pod(Part, frozen=True, kw_only=True):
     ips: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     owner: str = ""
-    replica_set: bool = False
     shape: Shape = Shape()
     claims: tuple[str, ...] = ()
     mirror: bool = False

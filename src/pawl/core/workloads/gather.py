@@ -306,7 +306,6 @@ class Gatherer:
                 ips=tuple(i.ip for i in status.pod_ips or ()),
                 labels=self._shared(meta.labels),
                 owner=owner,
-                replica_set=any(w.controller and w.kind == "ReplicaSet" for w in meta.owners or ()),
                 shape=self._shape(spec, meta.namespace),
                 claims=_claims(spec, meta.name),
                 mirror=_MIRROR in annotations,

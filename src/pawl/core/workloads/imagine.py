@@ -76,7 +76,6 @@ def _pod(c: Controller, i: int, node: Node) -> Pod:
         node=node.name,
         labels=labels,
         owner=c.key,
-        replica_set=c.kind in ("Deployment", "Rollout", "ReplicaSet"),
         shape=c.shape,
         claims=(*c.claims, *(f"{t}-{c.name}-{i}" for t in c.claim_templates)),
     )

@@ -70,7 +70,7 @@ def decide(
     `together`: all of its pods move in one wave, so that a rolling update of the whole is right."""
     kind = class_of(c)
     if kind in ("DaemonSet", "static"):
-        return _staying(c, kind, moving)
+        return _staying(c, kind)
     if kind == "bare":
         return _bare(c, moving, around)
     obstacles = [*of_pods(c, moving, around)]
@@ -217,7 +217,7 @@ def _dip(every: Sequence[Pod], at_once: int) -> str:
     return f"{min(at_once, len(every))} of {len(every)} pods are missing at a time."
 
 
-def _staying(c: Controller, kind: Class, moving: Sequence[Pod]) -> Decision:
+def _staying(c: Controller, kind: Class) -> Decision:
     why = (
         "Each node has its own; the new nodes get theirs when they join."
         if kind == "DaemonSet"

@@ -60,7 +60,6 @@ class ControllerSpecPart(Api, frozen=True, kw_only=True):
     paused: bool = False
     suspend: bool = False
     parallelism: int | None = None
-    completions: int | None = None
     backoff_limit: int | None = None
     active_deadline_seconds: float | None = None
     pod_failure_policy: FailurePolicyPart | None = None

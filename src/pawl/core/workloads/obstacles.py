@@ -12,21 +12,15 @@ from typing import Literal
 from pawl.core.findings import Finding, Severity
 from pawl.core.workloads.facts import Part
 
-Resolution = Literal[
-    "surge", "scale", "always-allow", "operator", "wait", "relax", "quarantine", "delete", ""
-]
+Resolution = Literal["surge", "scale", "always-allow", "operator", "wait", ""]
 RESOLUTIONS: dict[Resolution, str] = {
     "surge": "a new pod is Ready before the old one goes",
     "scale": "one replica more for the time of the move, taken back afterwards",
     "always-allow": "unhealthyPodEvictionPolicy: AlwaysAllow for the time of the move",
     "operator": "its operator moves it",
     "wait": "it is waited for",
-    "relax": "a person relaxes the budget once (a pull request that is reverted)",
-    "quarantine": "its node stays, closed, and the rest goes on",
-    "delete": "a person consents to its deletion past the budget",
 }
-"""In the order in which they are considered. The first five are the plan's own, the last three a
-person's."""
+"""In the order in which they are considered. All else is a person's to do: its remedy says what."""
 
 CODES: dict[str, str] = {
     "W101": "a disruption budget can never allow an eviction",
@@ -50,7 +44,7 @@ CODES: dict[str, str] = {
     "W119": "nothing tells when a new pod serves",
     "W120": "a scheduler that cannot be simulated",
 }
-"""Codes of `pawl workloads`, each described in docs/findings.md."""
+"""Codes of `pawl workloads`, each described in docs/workloads.md."""
 
 
 class Obstacle(Part, frozen=True, kw_only=True):

@@ -143,7 +143,6 @@ class ContainerPart(Api, frozen=True, kw_only=True):
 
 
 class EmptyDirPart(Api, frozen=True, kw_only=True):
-    medium: str = ""
     size_limit: Quantity | None = None
 
 

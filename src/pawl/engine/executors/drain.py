@@ -291,7 +291,7 @@ class _Drain:
             if not pod.released:  # it has not left: nothing starts for it
                 self._grounded(pod.uid)
             if answer.overlapping and pod.released:
-                await self._past_two_budgets(pod, answer)
+                await self._past_two_budgets(pod)
             elif not answer.retry:
                 raise StepFailed(
                     f"pod {pod.namespace}/{pod.name} on {self.node} cannot be evicted: {answer.why}"
@@ -299,7 +299,7 @@ class _Drain:
             else:
                 self._later(pod, answer)
 
-    async def _past_two_budgets(self, pod: Pod, answer: Evicted) -> None:
+    async def _past_two_budgets(self, pod: Pod) -> None:
         """The Eviction API never answers for two budgets. Its successor is Ready, so both are asked
         here, and the pod is deleted only while each of them allows it."""
         allowed = await self.ctx.tools.kube.allowances(pod)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -264,7 +263,3 @@ def _megabytes(size: int) -> str:
 
 def _moment(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from pawl.adapters.artifacts.factory import artifact_store, cache_home
 from pawl.core.config import ArtifactsConfig
-from pawl.core.errors import ConfigError, Refused
+from pawl.core.errors import ConfigError
 from pawl.interfaces.cli.artifact_progress import ProgressLines
 from pawl.lab import load as traffic
 from pawl.lab.addressing import capacity
@@ -424,11 +424,3 @@ def reboot(machine_name: str, /, *, name: Name = DEFAULT) -> None:
         pawl lab machine reboot worker-1
     """
     open_lab(name).reboot(machine_name)
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(app(result_action="return_int_as_exit_code_else_zero"))
-    except Refused as refused:
-        print(refused, file=sys.stderr)
-        sys.exit(2)
