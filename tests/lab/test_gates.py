@@ -154,7 +154,7 @@ def settings(lab: Lab) -> Callable[..., Pawl]:
         }
         gates = {"mode": "block", "every": 2, "patience": patience, "on_fail": on_fail}
         config["policy"] |= {"gates": gates, "packs": [str(p) for p in packs]}
-        config["policy"]["soak"]["node"] = soak
+        config["policy"]["soak"] |= {"node": soak, "last": soak}
         lab.dir.config.write_text(yaml.safe_dump(config))
         return Pawl(lab.dir.config)
 

@@ -7,9 +7,11 @@ from itertools import pairwise
 
 import pytest
 from harness import RUN, drive, planned, resume, virtual
+from msgspec.structs import replace
 from test_faults import nodes_only
 
 from pawl.core import report, report_html, report_md
+from pawl.core.actions import Soak
 from pawl.core.config import GatesConfig, MetricsConfig, PolicyConfig, SoakConfig
 from pawl.core.errors import Refused
 from pawl.core.events import (
@@ -36,7 +38,7 @@ from pawl.testing.metrics import SimMetrics
 
 POLICY = PolicyConfig(
     approvals=(),
-    soak=SoakConfig(etcd=20.0, control_plane=20.0, node=300.0),
+    soak=SoakConfig(etcd=20.0, control_plane=20.0, node=300.0, last=300.0),
     gates=GatesConfig(mode="block", patience=1200.0),
 )
 
@@ -47,11 +49,20 @@ async def judge_here(sides: Sequence[Sides]) -> tuple[Reading, ...]:
 
 
 class Roll:
-    """Nodes go from 1.36 to 1.37 in place, one by one, watched."""
+    """Nodes go from 1.36 to 1.37 one by one, watched."""
 
-    def __init__(self, workers: int = 4, held: str = "") -> None:
-        self.cluster = SimCluster(workers=workers, policy=POLICY)
-        self.plan = planned(self.cluster, nodes_only(self.cluster))
+    def __init__(
+        self,
+        workers: int = 4,
+        held: str = "",
+        policy: PolicyConfig = POLICY,
+        strategy: str = "in-place",
+    ) -> None:
+        self.cluster = SimCluster(workers=workers, policy=policy)
+        metrics = MetricsConfig(url="http://sim")
+        self.cluster.config = replace(self.cluster.config, metrics=metrics)
+        target = replace(nodes_only(self.cluster), node_strategy=strategy)
+        self.plan = planned(self.cluster, target)
         self.metrics = SimMetrics(self.cluster.world, "1.36.0")
         self.held = held
 
@@ -98,6 +109,74 @@ async def test_a_quiet_roll_passes_its_gates_between_all_batches() -> None:
             if isinstance(e, GatesJudged) and earlier.at < e.at < later.at
         ]
         assert "pass" in between, (earlier.step, later.step)
+
+
+def soaks(roll: Roll) -> list[str]:
+    return [s.id for s in roll.plan.steps if isinstance(s.action, Soak)]
+
+
+@pytest.mark.parametrize("strategy", ["in-place", "replace"])
+def test_the_last_nodes_are_judged_before_the_run_has_landed(strategy: str) -> None:
+    @virtual
+    async def go() -> None:
+        roll = Roll(strategy=strategy)
+        roll.metrics.since = roll.cluster.world.now - 7200
+        assert soaks(roll) == ["nodes/1.37.0/default/soak", "nodes/1.37.0/soak"]
+        ended = await roll.go()
+        assert ended.outcome == "done", ended.why
+        assert roll.pauses == []
+        assert roll.swapped == 4
+        soaked = next(
+            e for e in roll.events if isinstance(e, StepDone) and e.step == soaks(roll)[1]
+        )
+        judged = [e for e in roll.events if isinstance(e, GatesJudged) and e.at <= soaked.at]
+        assert judged[-1].verdict == "pass"
+
+    go()
+
+
+@pytest.mark.parametrize("strategy", ["in-place", "replace"])
+def test_worse_latency_on_the_last_node_alone_is_found(strategy: str) -> None:
+    @virtual
+    async def go() -> None:
+        roll = Roll(strategy=strategy)
+        roll.metrics.latency_on_new, roll.metrics.worse = 1.6, "worker-4"
+        ended = await roll.go()
+        assert ended.outcome == "paused", ended.why
+        assert roll.swapped == 4
+        assert "http latency of shop/DaemonSet/web is 1" in ended.why
+        assert "worker-4" in ended.why
+
+    go()
+
+
+@virtual
+async def test_what_cannot_be_told_of_the_last_nodes_is_said_and_keeps_the_run_no_longer() -> None:
+    roll = Roll()
+
+    class Lost(NoHook):
+        async def after(self, effect: Effect) -> None:
+            if effect.name == "uncordon" and effect.target == "worker-4":
+                roll.metrics.empty = True
+
+    ended = await roll.go(hook=Lost())
+    assert ended.outcome == "done", ended.why
+    assert roll.pauses == []
+    own = [e for e in roll.events if getattr(e, "step", "") == soaks(roll)[1]]
+    begun, done = own[0], own[-1]
+    assert isinstance(done, StepDone)
+    assert "without a regression, but the gates cannot tell yet" in done.note
+    assert 2 * 300 <= done.at - begun.at < 2 * 300 + 60
+
+
+@virtual
+async def test_without_a_time_for_it_or_without_gates_the_run_lands_at_once() -> None:
+    none = replace(POLICY, soak=replace(POLICY.soak, last=0.0))
+    off = replace(POLICY, gates=GatesConfig(mode="off"))
+    assert [len(soaks(Roll(policy=p))) for p in (POLICY, none, off)] == [2, 1, 1]
+    unmeasured = SimCluster(policy=POLICY)
+    plan = planned(unmeasured, nodes_only(unmeasured))
+    assert sum(isinstance(s.action, Soak) for s in plan.steps) == 1
 
 
 @virtual

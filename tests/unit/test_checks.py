@@ -289,10 +289,18 @@ def test_a_healthy_cluster_has_no_findings() -> None:
     assert checks.run(Facts(state=state, target=GOAL, config=config(state))) == ()
 
 
-def test_the_canary_soaks_for_as_long_as_the_gates_need() -> None:
+def test_a_soak_lasts_for_as_long_as_the_gates_need() -> None:
     state = cluster()
     conf = replace(config(state), metrics=MetricsConfig(url="http://m"))
     assert checks.run(Facts(state=state, target=GOAL, config=conf)) == ()
+    for soak, named in (
+        (SoakConfig(last=224.0), ["policy.soak.last"]),
+        (SoakConfig(last=0.0), []),
+        (SoakConfig(node=0.0, last=1.0), ["policy.soak.last", "policy.soak.node"]),
+    ):
+        short = replace(conf, policy=replace(conf.policy, soak=soak))
+        told = checks.run(Facts(state=state, target=GOAL, config=short))
+        assert sorted(f.subject for f in told) == named
 
 
 def test_every_code_is_proven_here() -> None:

@@ -6,13 +6,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
+from pawl.core.actions import RetireNode
 from pawl.core.config import MetricsConfig
+from pawl.core.plan import Plan, Source, Step, Target
 from pawl.core.verify.catalog import CATALOG
 from pawl.core.verify.judge import judge
 from pawl.core.verify.reading import Reading, sum_up
 from pawl.core.verify.series import Series
+from pawl.engine.gatekeeping import split_of_plan
 from pawl.engine.measuring import Measured, Measurer, Situation
 from pawl.ports.metrics import Alert, AlertingRule
+from pawl.testing.clusters import cluster
 
 STEP, WINDOW, WARM_UP = 15.0, 60.0, 120.0
 NOW = 1_000_000 * STEP
@@ -66,11 +72,17 @@ def measured(
     series: Sequence[Stretch],
     gate: str = "websocket-errors",
     new: Sequence[str] = ("n1",),
+    turned: Mapping[str, float] | None = None,
 ) -> Measured:
     config = MetricsConfig(url="http://sim", step=STEP, rate_window=WINDOW, warm_up=WARM_UP)
     measurer = Measurer(Stretches(placed, series), config, [GATES[gate]])
     situation = Situation(
-        new=frozenset(new), old=frozenset({"o1", "o2"}), since=SINCE, begun=BEGUN, now=NOW
+        new=frozenset(new),
+        old=frozenset({"o1", "o2"}),
+        since=SINCE,
+        begun=BEGUN,
+        now=NOW,
+        turned=dict(turned or {}),
     )
     return asyncio.run(measurer.measure(situation))
 
@@ -138,13 +150,49 @@ def test_a_pod_that_took_its_name_along_counts_for_either_node_in_its_time() -> 
         [pod("db-0", "o1", b=born), pod("db-0", "n1", born)],
         [pod("db-0", "n1", born), pod("db-0", "o1", b=born)],  # whichever the server tells first
     ):
-        (sides,) = measured(placed, [of("db-0")]).sides
+        (sides,) = measured(placed, [of("db-0", BEGUN - 3600)]).sides
         (new,), (old,) = sides.treated, sides.control
         assert (new.subject, old.subject) == ("n1", "o1")
         assert new.at[0] >= born + WARM_UP
         assert old.at[-1] < born
         (before,) = sides.before
         assert before.subject == "o1"
+
+
+def test_old_pods_that_had_gone_before_the_new_ones_were_measured_are_no_control() -> None:
+    born = SINCE + 200
+    moved = [pod("db-0", "o1", b=born), pod("db-0", "n1", born)]
+    (sides,) = measured(moved, [of("db-0")]).sides
+    assert sides.against == "earlier weeks"
+
+
+def test_a_node_that_was_swapped_in_place_is_old_until_then() -> None:
+    """What ran there before, and a DaemonSet's pod that stays, are its control and not its own."""
+    turned = SINCE + 300
+    there = [pod("agent-1", "n1"), pod("web-1", "n1", b=turned), pod("web-2", "n1", turned)]
+    series = [of("agent-1", BEGUN - 3600), of("web-1", b=turned), of("web-2", turned)]
+    made = measured(there, series, turned={"n1": turned})
+    agent, web = sorted(made.sides, key=lambda s: s.group)
+    assert agent.treated[0].at[0] >= turned > agent.control[0].at[-1]
+    assert web.treated[0].at[0] >= turned + WARM_UP
+    assert not [t for t in web.treated if t.at[0] < turned]
+
+
+def test_a_node_that_the_plan_has_retired_stays_an_old_one() -> None:
+    state = cluster()
+    left = msgspec.structs.replace(
+        state,
+        nodes=tuple(
+            msgspec.structs.replace(n, kubelet="1.37.0")
+            for n in state.nodes
+            if n.name != "worker-1"
+        ),
+    )
+    steps = (Step(id="r", phase="nodes", action=RetireNode(node="worker-1")),)
+    source = Source(taken_at=0.0, fingerprint="", versions={})
+    plan = Plan(cluster="c", target=Target(kubernetes="1.37.0"), source=source, steps=steps)
+    new, old = split_of_plan(plan, left)
+    assert (new, old) == ({"worker-2", "worker-3"}, {"worker-1"})
 
 
 def test_a_member_on_a_new_machine_is_another_instance_and_not_a_lost_one() -> None:

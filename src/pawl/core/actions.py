@@ -164,6 +164,10 @@ class SwapKubeProxy(Action, frozen=True, kw_only=True, tag="swap-kube-proxy"):
     target: str
 
 
+LAST = "landed"
+"""The gate of the soak after the last nodes: there is nothing behind it to hold."""
+
+
 class Soak(Action, frozen=True, kw_only=True, tag="soak"):
     """Watch the cluster for `seconds`; any regression pauses the run."""
 

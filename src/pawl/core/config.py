@@ -174,6 +174,9 @@ class SoakConfig(_Section, frozen=True, kw_only=True):
     """On the new binary with the old emulated version."""
     node: Seconds = 300.0
     """After the canary of a pool. Gates judge pods from `metrics.warm_up` after their start."""
+    last: Seconds = 300.0
+    """After the last nodes, before the run has landed, where measurements are judged: without it
+    these nodes never are. 0: the run lands at once."""
 
 
 class TimeoutConfig(_Section, frozen=True, kw_only=True):

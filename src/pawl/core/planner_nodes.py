@@ -5,13 +5,15 @@ old one goes; all old nodes are closed first, so that no pod has to move twice.
 
 The first node of a pool is a canary and soaks with real pods on it. After it `max_unavailable`
 nodes are worked on at once in place, or `surge` new ones are made at once. Control-plane machines
-that also run a kubelet are always done in place, one at a time, before the workers.
+that also run a kubelet are always done in place, one at a time, before the workers. Where
+measurements are judged, the last nodes soak too.
 """
 
 from __future__ import annotations
 
 from pawl.core import marks, skew
 from pawl.core.actions import (
+    LAST,
     AddNode,
     CloseNodes,
     RetireNode,
@@ -74,6 +76,7 @@ def plan_nodes(draft: Draft, target: Version) -> None:
             return
         pools = [draft.target.pool]
     pools.sort(key=lambda p: (p != CONTROL_PLANE_POOL, p))
+    back = any(_newer(draft, pool, target) for pool in pools)
     for pool in pools:
         replace = draft.target.node_strategy == "replace" and pool != CONTROL_PLANE_POOL
         if _newer(draft, pool, target):
@@ -83,6 +86,22 @@ def plan_nodes(draft: Draft, target: Version) -> None:
         else:
             _in_place(draft, pool, target)
     _proxies(draft, pools, target)
+    if not back:
+        _last_soak(draft, target)
+
+
+def _last_soak(draft: Draft, target: Version) -> None:
+    """Between batches the gates hold the next one; after the last there is none to hold."""
+    policy = draft.config.policy
+    judged = draft.config.metrics is not None and policy.gates.mode != "off"
+    changed = any(isinstance(s.action, SwapNode | RetireNode) for s in draft.steps)
+    if judged and changed and policy.soak.last:
+        draft.add(
+            f"nodes/{target}/soak",
+            "landed",
+            Soak(gate=LAST, seconds=policy.soak.last),
+            why="The last nodes are judged too, before the run has landed.",
+        )
 
 
 def _in_pool(draft: Draft, pool: str) -> list[Node]:

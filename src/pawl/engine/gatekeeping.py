@@ -19,7 +19,7 @@ import anyio.to_thread
 import msgspec
 
 from pawl.core import rollback
-from pawl.core.actions import AddNode, SwapNode
+from pawl.core.actions import AddNode, RetireNode, SwapNode
 from pawl.core.config import GatesConfig
 from pawl.core.errors import PawlError
 from pawl.core.events import Evidence, GatesJudged, GatesWatched, Paused
@@ -214,6 +214,7 @@ class Watch:
             begun=min(begun, since),
             now=now,
             excused=with_addresses(state, lately | self._running()),
+            turned=turned(self._plan, view),
         )
 
 
@@ -229,12 +230,14 @@ def split_by_version(state: ClusterState) -> tuple[frozenset[str], frozenset[str
 
 
 def split_of_plan(plan: Plan, state: ClusterState) -> tuple[frozenset[str], frozenset[str]]:
-    """(nodes at the plan's version, all others)."""
+    """(nodes at the plan's version, all others and those that it has retired)."""
+    nodes = {n.name for n in state.nodes}
     if not plan.target.kubernetes:
-        return frozenset(), frozenset(n.name for n in state.nodes)
+        return frozenset(), frozenset(nodes)
     target = Version.parse(plan.target.kubernetes)
     new = frozenset(n.name for n in state.nodes if kubelet_version(n, state) == target)
-    return new, frozenset(n.name for n in state.nodes) - new
+    retired = {s.action.node for s in plan.steps if isinstance(s.action, RetireNode)}
+    return new, frozenset(nodes | retired) - new
 
 
 def first_new_node(plan: Plan, view: RunView) -> float | None:
@@ -245,6 +248,15 @@ def first_new_node(plan: Plan, view: RunView) -> float | None:
         if isinstance(step.action, AddNode | SwapNode)
     ]
     return min((e for e in ends if e is not None), default=None)
+
+
+def turned(plan: Plan, view: RunView) -> dict[str, float]:
+    """When each node that was swapped in place became new."""
+    return {
+        step.action.node: ended
+        for step in plan.steps
+        if isinstance(step.action, SwapNode) and (ended := view.step(step.id).ended_at) is not None
+    }
 
 
 def named(action: object) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import msgspec
 from pawl.core.config import MetricsConfig
 from pawl.core.errors import PawlError
 from pawl.core.verify.gates import LAG, WINDOW, Gate
+from pawl.core.verify.hypothesis import LEAST, same_minutes
 from pawl.core.verify.placement import placed
 from pawl.core.verify.reading import Reading
 from pawl.core.verify.rules import Rule, judge_rule
@@ -57,8 +58,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be compared: nodes by name, and times in seconds since the epoch.
 
     `since`: from here on new nodes are judged. `begun`: before this nothing had been changed.
-    `excused`: names and addresses of machines that are being worked on. Without new nodes only
-    limits and rules are judged, over all nodes.
+    `excused`: names and addresses of machines that are being worked on. `old` holds nodes too that
+    have gone since; `turned`: when a new node became new, where that was in place. Without new
+    nodes only limits and rules are judged, over all nodes.
     """
 
     new: frozenset[str]
@@ -67,6 +69,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     begun: float
     now: float
     excused: frozenset[str] = frozenset()
+    turned: dict[str, float] = {}
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +201,7 @@ class Measurer:
         if not comparing and gate.kind != "limit" and gate.by != "cluster":
             return []
         split = (
-            Split(new=situation.new, old=situation.old, placed=pods)
+            Split(new=situation.new, old=situation.old, placed=pods, turned=situation.turned)
             if comparing
             else Split(new=everything, old=frozenset(), placed=pods)
         )
@@ -234,7 +237,7 @@ class Measurer:
             )
             if gate.kind == "trend" and treated:
                 own = await self._same_age(own, query, situation, pods)
-            elif gate.kind == "compare" and not control and treated:
+            elif gate.kind == "compare" and treated and not _met(own):
                 own = await self._earlier_weeks(own, query, situation)
             made.append(own)
         return made
@@ -399,6 +402,11 @@ class Measurer:
                 )
             )
         return readings
+
+
+def _met(sides: Sides) -> bool:
+    """Whether old nodes were measured in the same minutes, for long enough."""
+    return sum(len(line.at) for line in same_minutes(sides).control) >= LEAST
 
 
 def _one_state(series: Series) -> Series:

@@ -15,15 +15,15 @@ from pawl.lab.spec import OF_THE_CLUSTER, LabSpec, MachineSpec
 from pawl.lab.store import LabDir, write
 
 # The lab's soak times are short: its point is the order and the gates, not the patience.
-_SOAK = c.SoakConfig(etcd=10, control_plane=10, node=5)
+_SOAK = c.SoakConfig(etcd=10, control_plane=10, node=5, last=5)
 
 _GATES = c.GatesConfig(every=10)
 
 
 def _soak(metrics: c.MetricsConfig | None) -> c.SoakConfig:
-    """Where pods are measured, the canary soaks until they are."""
+    """Where pods are measured, the canary and the last node soak until they are."""
     node = max(_SOAK.node, due_after(metrics)) if metrics else _SOAK.node
-    return msgspec.structs.replace(_SOAK, node=node)
+    return msgspec.structs.replace(_SOAK, node=node, last=node)
 
 
 def _metrics(lab: LabSpec, directory: LabDir) -> c.MetricsConfig:

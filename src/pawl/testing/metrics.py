@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
@@ -22,6 +23,16 @@ from pawl.testing.world import World
 LATENCY = 0.1
 
 
+@dataclass(frozen=True)
+class _Ran:
+    """A pod: where, from when until when, and whether its node's kubelet is new."""
+
+    node: str
+    since: float
+    new: bool
+    until: float = math.inf
+
+
 class SimMetrics:
     def __init__(self, world: World, old: str) -> None:
         self.world = world
@@ -29,30 +40,38 @@ class SimMetrics:
         """The kubelet version that is not new."""
         self.latency_on_new = 1.0
         """Factor."""
+        self.worse = ""
+        """Which new nodes have it, by the beginning of their names; all of them."""
+        self.since = 1.0
+        """From when on the old pods are there, and measured."""
         self.down = False
         self.empty = False
         self.takes = 0.0
         """Seconds."""
         self.queries = 0
-        self._births: dict[str, tuple[str, float]] = {}
+        self._ran: dict[str, _Ran] = {}
 
-    def _pods(self, now: float) -> dict[str, tuple[str, float, bool]]:
-        """Pod -> (node, since, whether its node is new). A node's pod is another one as soon as its
-        kubelet is."""
-        found = {}
-        for node in self.world.nodes.values():
-            version, since = self._births.get(node.name, ("", 0.0))
-            if version != node.kubelet:
-                since = now if version or node.kubelet != self.old else 1.0
-                self._births[node.name] = (node.kubelet, since)
-            new = node.kubelet != self.old
-            found[f"web-{node.name}-{node.kubelet}"] = (node.name, since, new)
-        return found
+    def _pods(self) -> dict[str, _Ran]:
+        """Every pod that ever was, by name. A node's pod is another as soon as its kubelet is."""
+        now = self.world.now
+        there = {f"web-{n.name}-{n.kubelet}": n for n in self.world.nodes.values()}
+        for name in self._ran.keys() - there.keys():
+            if self._ran[name].until == math.inf:
+                self._ran[name] = replace(self._ran[name], until=now)
+        for name, node in there.items():
+            if name not in self._ran:
+                new = node.kubelet != self.old
+                self._ran[name] = _Ran(node=node.name, since=now if new else self.since, new=new)
+        return self._ran
 
-    def _value(self, query: str, pod: str, new: bool, at: float) -> float | None:
+    def _there(self) -> dict[str, _Ran]:
+        return {name: ran for name, ran in self._pods().items() if ran.until == math.inf}
+
+    def _value(self, query: str, pod: str, ran: _Ran, at: float) -> float | None:
         noise = random.Random(f"{pod}/{round(at)}").gauss(0, 0.04)
         if "duration_seconds_sum" in query:
-            return LATENCY * (self.latency_on_new if new else 1.0) * (1 + noise)
+            slow = ran.new and ran.node.startswith(self.worse)
+            return LATENCY * (self.latency_on_new if slow else 1.0) * (1 + noise)
         if "container_cpu_usage" in query:
             return 0.5 * (1 + noise)
         if "kube_pod_status_ready" in query:
@@ -70,23 +89,18 @@ class SimMetrics:
         if "histogram_quantile(0.99, sum by (instance, le) (rate(etcd_disk_wal" in query:
             return self._line({"instance": "etcd-1"}, start, end, step, lambda at: 0.01)
         made: list[Series] = []
-        for pod, (node, since, new) in self._pods(end).items():
+        for pod, ran in self._pods().items():
             labels = {"namespace": "shop", "pod": pod}
+            first, last = max(start, ran.since), min(end, ran.until)
             if query.startswith("kube_pod_info"):
                 labels |= {
-                    "node": node,
+                    "node": ran.node,
                     "created_by_kind": "DaemonSet",
                     "created_by_name": "web",
                 }
-                made += self._line(labels, max(start, since), end, step, lambda at: 1.0)
+                made += self._line(labels, first, last, step, lambda at: 1.0)
                 continue
-            made += self._line(
-                labels,
-                max(start, since),
-                end,
-                step,
-                partial(self._value, query, pod, new),
-            )
+            made += self._line(labels, first, last, step, partial(self._value, query, pod, ran))
         return tuple(made)
 
     @staticmethod
@@ -116,11 +130,11 @@ class SimMetrics:
         owner = {"created_by_kind": "DaemonSet", "created_by_name": "web"}
         return tuple(
             Series(
-                labels={"namespace": "shop", "pod": pod, "node": node, **owner},
+                labels={"namespace": "shop", "pod": pod, "node": ran.node, **owner},
                 at=(at,),
-                values=(since,),
+                values=(ran.since,),
             )
-            for pod, (node, since, _) in self._pods(at).items()
+            for pod, ran in self._there().items()
         )
 
     async def rules(self) -> tuple[AlertingRule, ...]:

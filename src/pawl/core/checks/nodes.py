@@ -115,20 +115,23 @@ def room(facts: Facts) -> Iterator[Finding]:
         )
 
 
-@check(N008="the canary's soak is over before its pods are measured")
+@check(N008="a soak is over before the pods of new nodes are measured")
 def judged(facts: Facts) -> Iterator[Finding]:
-    """The soak would end before anything was known of the pods that it is there for."""
+    """The soak would end before anything was known of the pods that it is there for. Without a last
+    one (0) that is meant."""
     metrics, policy = facts.config.metrics, facts.config.policy
     if metrics is None or policy.gates.mode in ("off", "watch") or not facts.touches_nodes:
         return
     needs = due_after(metrics)
-    if policy.soak.node < needs:
-        yield _finding(
-            "N008",
-            "policy.soak.node",
-            f"lasts {policy.soak.node:g} s, and pods on the canary are measured {needs:g} s after "
-            f"their start: warm-up {metrics.warm_up:g} s, rates over {metrics.rate_window:g} s, "
-            f"a look each {metrics.step:g} s.",
-            f"Set policy.soak.node to {needs:g} or more, or lower metrics.warm_up.",
-            warn=True,
-        )
+    soaks = {"node": ("the canary", policy.soak.node), "last": ("the last nodes", policy.soak.last)}
+    for name, (where, seconds) in soaks.items():
+        if seconds < needs and (seconds or name == "node"):
+            yield _finding(
+                "N008",
+                f"policy.soak.{name}",
+                f"lasts {seconds:g} s, and pods on {where} are measured {needs:g} s after their "
+                f"start: warm-up {metrics.warm_up:g} s, rates over {metrics.rate_window:g} s, "
+                f"a look each {metrics.step:g} s.",
+                f"Set policy.soak.{name} to {needs:g} or more, or lower metrics.warm_up.",
+                warn=True,
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -55,11 +55,26 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
-    """Which nodes are new and which are old, and which pods ran where."""
+    """Which nodes are new and which are old, and which pods ran where. `turned`: when a new node
+    became new, where that was in place; before, it was an old one."""
 
     new: frozenset[str]
     old: frozenset[str]
     placed: tuple[Placed, ...] = ()
+    turned: dict[str, float] = {}
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        return self.new | self.old
+
+    def parts(self, node: str, series: Series) -> Iterator[tuple[bool, Series]]:
+        """(whether it is of a new node, the series or its part)."""
+        turned = self.turned.get(node) if node in self.new else None
+        if turned is None:
+            yield node in self.new, series
+        else:
+            yield True, _between(series, turned, math.inf)
+            yield False, _between(series, -math.inf, turned)
 
 
 class Sides(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,11 +120,12 @@ def arrange(
             )
             for s in series
         }
-    gathered: dict[tuple[str, str], list[Series]] = {}
+    gathered: dict[tuple[str, str, bool], list[Series]] = {}
     if gate.by == "node":
         for s in series:
-            if (node := s.labels.get(node_label, "")) in split.new | split.old:
-                gathered.setdefault(("nodes", node), []).append(s)
+            if (node := s.labels.get(node_label, "")) in split.nodes:
+                for new, part in split.parts(node, s):
+                    gathered.setdefault(("nodes", node, new), []).append(part)
     else:
         pods: dict[tuple[str, str], list[Placed]] = {}
         for p in sorted(split.placed, key=lambda p: p.since):
@@ -117,16 +133,16 @@ def arrange(
         for s in series:
             places = pods.get((s.labels.get("namespace", ""), s.labels.get("pod", "")), [])
             for i, place in enumerate(places):
-                if place.node in split.new | split.old:
+                if place.node in split.nodes:
                     end = places[i + 1].since if i + 1 < len(places) else math.inf
                     grown = _between(s, place.since + young(gate, warm_up), end)
-                    gathered.setdefault((place.workload, place.node), []).append(grown)
+                    for new, part in split.parts(place.node, grown):
+                        gathered.setdefault((place.workload, place.node, new), []).append(part)
     groups: dict[str, tuple[list[Line], list[Line]]] = {}
-    for (group, node), own in sorted(gathered.items()):
+    for (group, node, new), own in sorted(gathered.items()):
         line = mean_of(node, own)
         if line.at:
-            sides = groups.setdefault(group, ([], []))
-            sides[0 if node in split.new else 1].append(line)
+            groups.setdefault(group, ([], []))[0 if new else 1].append(line)
     return {g: (tuple(new), tuple(old)) for g, (new, old) in groups.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pawl.core import accept, checks, interrupted, invariants, landed, marks
 from pawl.core.actions import (
+    LAST,
     FinishEmulation,
     Landed,
     PointOfNoReturn,
@@ -115,7 +116,8 @@ async def point_of_no_return(action: PointOfNoReturn, ctx: Context) -> str:
 async def soak(action: Soak, ctx: Context) -> str:
     """Watch. The time counts from the start of this attempt: what nobody watched is no soak. Where
     measurements are judged, it lasts until a look that began after its time passes; what they
-    cannot tell, a person must."""
+    cannot tell, a person must. The last one, with nothing behind it to hold, takes twice its time
+    at most and then says what could not be told."""
     hosts = tuple(h.name for h in ctx.state.hosts)
     state = await ctx.look(*hosts)
     before = _regressions(state, state)
@@ -124,12 +126,15 @@ async def soak(action: Soak, ctx: Context) -> str:
     baseline, began, found = state, ctx.now(), before
     over = began + action.seconds
     hashed = well = began
+    last, patience = action.gate == LAST, ctx.policy.gates.patience
     while True:
         left = over - ctx.now()
         held = ctx.gates(over) if left <= 0 else ""
-        if left <= 0 and not held and not found:
-            return f"{action.seconds:.0f} s without a regression."
-        if held and left <= -ctx.policy.gates.patience:
+        told = last and left <= -min(patience, action.seconds)
+        if left <= 0 and not found and (told or not held):
+            untold = f", but {held}" if held else "."
+            return f"{action.seconds:.0f} s without a regression{untold}"
+        if held and not last and left <= -patience:
             ctx.pause(
                 f"The soak before the gate {action.gate} is over, but {held} Look with `pawl "
                 "verify`; if all is well, go on with: pawl resume.",

@@ -17,7 +17,7 @@ from pawl.core.verify.judge import judge
 from pawl.core.verify.pack import worst
 from pawl.core.verify.reading import Judgement, Reading, sum_up
 from pawl.core.verify.replay import History, Window
-from pawl.engine.gatekeeping import first_new_node, split_by_version, split_of_plan
+from pawl.engine.gatekeeping import first_new_node, split_by_version, split_of_plan, turned
 from pawl.engine.measuring import Measurer, Situation
 from pawl.engine.proving import prove
 from pawl.engine.record import view_of
@@ -125,6 +125,7 @@ async def _now(
     now = session.clock.now()
     since = now - (minutes if minutes is not None else 30.0) * 60
     begun = since
+    became: dict[str, float] = {}
     if new:
         nodes = {p.node for p in await measurer.pods(since, now)}
         unknown = [n for n in new if n not in nodes]
@@ -132,11 +133,11 @@ async def _now(
             raise Refused([f"no pod runs on a node {n}, as far as metrics tell" for n in unknown])
         fresh, old = frozenset(new), frozenset(nodes) - frozenset(new)
     else:
-        fresh, old, changed = await _split(session)
+        fresh, old, changed, became = await _split(session)
         if changed is not None and minutes is None:
             since, begun = max(changed, now - session.config.policy.gates.window), changed
     measured = await measurer.measure(
-        Situation(new=fresh, old=old, since=since, begun=begun, now=now)
+        Situation(new=fresh, old=old, since=since, begun=begun, now=now, turned=became)
     )
     return sum_up(
         [*judge(measured.sides), *measured.rules],
@@ -146,9 +147,11 @@ async def _now(
     )
 
 
-async def _split(session: Session) -> tuple[frozenset[str], frozenset[str], float | None]:
-    """(new nodes, old nodes, since when there are new ones): by the unfinished run's plan, else by
-    the kubelets' versions."""
+async def _split(
+    session: Session,
+) -> tuple[frozenset[str], frozenset[str], float | None, dict[str, float]]:
+    """(new nodes, old nodes, since when there are new ones, and since when each that was swapped in
+    place): by the unfinished run's plan, else by the kubelets' versions."""
     state = await session.observer.observe()
     if not state.nodes:
         lost = "; ".join(f"{u.source}: {u.why}" for u in state.unread)
@@ -158,9 +161,9 @@ async def _split(session: Session) -> tuple[frozenset[str], frozenset[str], floa
         if view.plan and view.outcome not in ENDED:
             plan = session.journal.plan(view.plan)
             fresh, old = split_of_plan(plan, state)
-            return fresh, old, first_new_node(plan, view)
+            return fresh, old, first_new_node(plan, view), turned(plan, view)
     fresh, old = split_by_version(state)
-    return fresh, old, None
+    return fresh, old, None, {}
 
 
 def _emit(data: msgspec.Struct, output: str) -> None:
