@@ -244,6 +244,7 @@ def test_minor_of_a_client_go(version: str, minor: str) -> None:
         b"\x7fELF",
         elf(b"no build information here"),
         elf(inline("go1", ""))[:99],
+        elf(b"\xff Go buildinf:" + bytes(18), sections=False),  # pointers of no bytes
     ],
 )
 def test_what_is_not_go_is_said_to_be_so(data: bytes) -> None:

@@ -184,6 +184,8 @@ def _text(data: bytes, at: int) -> Generator[Range, bytes, tuple[bytes, int]]:
 def _pointed(elf: _Elf, start: bytes) -> Generator[Range, bytes, tuple[str, bytes]]:
     """Before Go 1.18: two pointers to (pointer, length) pairs, as addresses of the process."""
     width = start[14]
+    if width not in (4, 8):
+        raise NotGo("its build information is damaged")
     order = ">" if start[15] & _BIG else "<"
     form = order + ("Q" if width == 8 else "I")
     table = yield (elf.segments_at, elf.segments * elf.segment_size)
