@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import yaml
 from cyclopts import App
 
 from pawl.interfaces.cli.main import app, main
+from pawl.interfaces.cli.tabular import lines
 
 OLD = "apiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: c}\n"
 HOSTS = "cp-1,198.18.0.1,control-plane+etcd\nw-1,198.18.0.2,worker\n"
@@ -109,6 +111,60 @@ def test_a_reader_that_goes_away_makes_nothing_clean(tmp_path: Path) -> None:
     said = linting.stderr.read()
     assert (linting.wait(), said) == (141, b"")
     linting.stderr.close()
+
+
+@pytest.mark.parametrize(
+    "argv", [["--version"], ["lint", "--help"], ["versions", "--current", "1.36"]]
+)
+def test_little_output_to_nobody_is_told_apart_from_findings_too(argv: list[str]) -> None:
+    """It is still buffered when the command is done: Python alone would exit with 1 or 120."""
+    end = subprocess.Popen(
+        [sys.executable, "-m", "pawl", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=dict(os.environ, PYTHONUNBUFFERED=""),
+    )  # fmt: skip
+    assert end.stdout
+    end.stdout.close()
+    assert end.communicate()[1] == b""
+    assert end.returncode == 141
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["knowledge", "releases"], ["config", "schema"]])
+def test_a_full_disk_is_no_bug_of_pawl(argv: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        end = subprocess.run(
+            [sys.executable, "-m", "pawl", *argv], stdout=full, stderr=subprocess.PIPE, text=True,
+            check=False, env=dict(os.environ, PYTHONUNBUFFERED=""),
+        )  # fmt: skip
+    assert (end.returncode, end.stderr) == (4, "pawl: the output: No space left on device\n")
+
+
+def test_a_terminal_that_lacks_a_letter_gets_its_escape(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(OLD.replace("name: c", "name: Zoë"), encoding="utf-8")
+    end = subprocess.run(
+        [sys.executable, "-m", "pawl", "lint", "--kube-version", "1.37", "x.yaml"],
+        capture_output=True, check=False, cwd=tmp_path, env=dict(os.environ, PYTHONIOENCODING="ascii"),
+    )  # fmt: skip
+    assert (end.returncode, end.stderr) == (2, b"")
+    assert rb"CronJob Zo\xeb" in end.stdout
+
+
+def test_a_closed_standard_output_leaves_the_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(OLD)
+    line = f"{sys.executable} -m pawl lint --kube-version 1.37 x.yaml >&-"
+    end = subprocess.run(["sh", "-c", line], capture_output=True, check=False, cwd=tmp_path)
+    assert (end.returncode, end.stderr) == (2, b"")
+
+
+def test_a_narrow_terminal_cuts_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    lines([["certificates.k8s.io", "ClusterTrustBundle", "v1alpha1"]], ("group", "kind", "version"))
+    said = capsys.readouterr().out
+    assert "…" not in said
+    columns = [line.split() for line in said.splitlines()[1:]]
+    assert "".join(c[0] for c in columns).startswith("certificates")
 
 
 TABLES = (

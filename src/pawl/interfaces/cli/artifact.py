@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import anyio
 from cyclopts import App, Parameter
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pawl.adapters.artifacts.cache import IN_USE, Listed
 from pawl.adapters.artifacts.catalog import BUNDLES, COMPONENTS
@@ -239,7 +239,8 @@ def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], output: Output) 
 
         print(yaml.safe_dump(rows, sort_keys=False), end="")
     else:
-        table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+        heads = [Column(name, overflow="fold") for name in columns]
+        table = Table(*heads, box=None, header_style="bold", pad_edge=False)
         for row in rows:
             table.add_row(*(_cell(name, row[name]) for name in columns))
         console = Console()

@@ -69,7 +69,7 @@ def _print(rows: list[dict[str, Any]], output: Output) -> None:
     else:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in rows[0] if rows else ():
-            table.add_column(column.replace("_", " ").upper(), no_wrap=True)
+            table.add_column(column.replace("_", " ").upper(), overflow="fold")
         for row in rows:
             table.add_row(*(_cell(v) for v in row.values()))
         Console(width=None if sys.stdout.isatty() else 200).print(table)

@@ -10,6 +10,9 @@ Sub-applications are named by import path and loaded when they are asked for, so
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -25,6 +28,9 @@ EXIT_ERROR = 4
 EXIT_INTERRUPTED = 130
 EXIT_NOBODY_READS = 141
 """As a program that SIGPIPE ends."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a full or broken disk says of a stream, which has no name to tell."""
 
 COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     # group, name, import path, one line of help
@@ -101,9 +107,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command with `argv` (default: the process's own arguments), and exit."""
     words = sys.argv[1:] if argv is None else list(argv)
     listing = not words or words[0] in ("--help", "-h")
+    _ready_output()
     try:
         chosen = build(listing=True) if listing else app
         result = chosen(words, result_action="return_value", exit_on_error=False)
+        sys.stdout.flush()  # here, where a full disk can still be told
     except CycloptsError:  # it has told the mistake already
         sys.exit(EXIT_ERROR)
     except (PawlError, KeyboardInterrupt) as error:
@@ -111,11 +119,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"pawl: {error}", file=sys.stderr)
         sys.exit(exit_code(error))
     except BrokenPipeError:  # whoever read it went away; 0 would say that nothing was found
-        sys.stderr.close()
+        _forget_output()
         sys.exit(EXIT_NOBODY_READS)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # rich ends with 1, which is "findings"
+            _forget_output()
+            sys.exit(EXIT_NOBODY_READS)
+        raise
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            print(f"pawl: {error.filename}: {error.strerror}", file=sys.stderr)
+        if isinstance(error, OSError) and (error.filename or error.errno in _NO_ROOM):
+            place = error.filename or "the output"
+            print(f"pawl: {place}: {error.strerror}", file=sys.stderr)
+            _forget_output()
             sys.exit(EXIT_ERROR)
         # A bug: its traceback is wanted, but Python's own code for it, 1, would mean "findings".
         traceback.print_exc()
@@ -124,6 +139,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         sys.exit(EXIT_ERROR)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _ready_output() -> None:
+    """A name that the terminal's encoding lacks is written as its escape, not as a traceback; who
+    has closed standard output wants the exit code."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """What is still buffered cannot be written: Python would try at its end, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -39,17 +39,18 @@ def cell(value: object) -> str:
 
 
 def lines(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
-    """Aligned columns; on a terminal the last one wraps, elsewhere nothing is cut."""
+    """Aligned columns. Nothing is cut: where a terminal is too narrow, cells go on below."""
     if sys.stdout.isatty():
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
 
-        table = Table(*(c.replace("_", " ") for c in columns), box=None, header_style="bold")
+        heads = [Column(c.replace("_", " "), overflow="fold") for c in columns]
+        table = Table(*heads, box=None, header_style="bold", pad_edge=False)
         for row in rows:
             table.add_row(*row)
         Console(highlight=False).print(table)
         return
-    heads = [c.replace("_", " ").upper() for c in columns]
-    widths = [max([len(h), *(len(r[i]) for r in rows)]) for i, h in enumerate(heads)]
-    for row in [heads, *rows]:
+    titles = [c.replace("_", " ").upper() for c in columns]
+    widths = [max([len(t), *(len(r[i]) for r in rows)]) for i, t in enumerate(titles)]
+    for row in [titles, *rows]:
         print("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip())
