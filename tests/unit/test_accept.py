@@ -11,6 +11,7 @@ from pawl.adapters.manifests.documents import read
 from pawl.core import accept, checks
 from pawl.core.beforehand import Beforehand, LeftOut
 from pawl.core.changelog.item import Item, Judged
+from pawl.core.days import day_of
 from pawl.core.errors import ConfigError, Refused
 from pawl.core.findings import Finding, Severity
 from pawl.core.inuse.facts import FlagUse, HostUse
@@ -18,7 +19,7 @@ from pawl.core.plan import Plan, Target, decode, encode
 from pawl.core.planner import plan
 from pawl.testing.clusters import TAKEN_AT, cluster, config
 
-TODAY = accept.day_of(TAKEN_AT)
+TODAY = day_of(TAKEN_AT)
 GOAL = Target(kubernetes="1.37.0")
 WAIVER = accept.Waiver(
     code="PAWL-U001",

@@ -142,7 +142,8 @@ def test_a_terminal_that_lacks_a_letter_gets_its_escape(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(OLD.replace("name: c", "name: Zoë"), encoding="utf-8")
     end = subprocess.run(
         [sys.executable, "-m", "pawl", "lint", "--kube-version", "1.37", "x.yaml"],
-        capture_output=True, check=False, cwd=tmp_path, env=dict(os.environ, PYTHONIOENCODING="ascii"),
+        capture_output=True, check=False, cwd=tmp_path,
+        env=dict(os.environ, PYTHONIOENCODING="ascii"),
     )  # fmt: skip
     assert (end.returncode, end.stderr) == (2, b"")
     assert rb"CronJob Zo\xeb" in end.stdout

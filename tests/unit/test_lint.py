@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from pawl.adapters.manifests.linting import Linter
+from pawl.adapters.manifests.trees import Unparsable, from_yaml
 from pawl.core.errors import ConfigError
 from pawl.core.findings import Severity
 from pawl.core.knowledge.store import Corrections, Knowledge, corrections, shipped
@@ -19,10 +20,12 @@ from pawl.core.lint import render, waive
 from pawl.core.lint.finding import RULES, LintFinding, Report
 from pawl.core.lint.glance import look, split
 from pawl.core.lint.judge import Judge
+from pawl.core.lint.node import Node
 from pawl.core.lint.owners import parse
 from pawl.interfaces.cli.lint import lint as command
 
 CRONJOB = "apiVersion: batch/v1beta1\nkind: CronJob\nmetadata:\n  name: nightly\n"
+ONE = '{"apiVersion": "batch/v1beta1", "kind": "CronJob", "spec": {}}'
 PDB = (
     "# budget\napiVersion: 'policy/v1beta1'   # keep me\r\nkind: PodDisruptionBudget\n"
     "metadata: {name: web}\nspec:\n  selector: {matchLabels: {app: web}}\n"
@@ -85,6 +88,86 @@ def test_it_is_found_in_every_shape(text: str) -> None:
     linter = linted(text)
     assert [(f.rule, f.name) for f in linter.findings] == [("api-removed", "nightly")]
     assert not linter.not_read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'apiVersion: "batch\\/v1beta1"\nkind: CronJob\n',
+        "apiVersion: batch/v1\nkind: CronJob\nspec: {}\napiVersion: batch/v1beta1\n",
+        "apiVersion: batch/v1beta1\nkind: Nothing\nkind: CronJob\n",
+    ],
+)
+def test_what_the_cheap_look_cannot_tell_is_parsed(text: str) -> None:
+    """An escape, and a key that stands twice: the last one counts, as for kubectl."""
+    assert [r for r, *_ in found(text)] == ["api-removed"]
+
+
+def test_every_object_is_counted_once() -> None:
+    typed = "apiVersion: batch/v1beta1\nkind: CronJobList\nitems:\n- metadata: {name: a}\n- {}\n"
+    listed = "apiVersion: v1\nkind: List\nitems: [{kind: Pod, apiVersion: v1}, 3]\n"
+    anchored = CRONJOB.replace("batch", "&a batch")
+    for text, count in ((typed, 2), (listed, 1), (anchored, 1), ("\ufeff" + CRONJOB, 1)):
+        assert linted(text).objects == count, text
+
+
+def nested(opening: str, closing: str) -> str:
+    return opening * 5_000 + closing * 5_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CRONJOB + f"x: {nested('[', ']')}\n",
+        CRONJOB + f"x: {nested('{a: ', '}')}\n",
+        CRONJOB + "x:\n  " + "- " * 5_000 + "a\n",
+        f'{{"apiVersion": "batch/v1beta1", "kind": "CronJob", "x": {nested("[", "]")}}}',
+    ],
+)
+def test_deep_nesting_is_read(text: str) -> None:
+    """PyYAML's own composer ends the process where it is some 50,000 deep: it recurses in C."""
+    assert [r for r, *_ in found(text)] == ["api-removed"]
+
+
+def test_aliases_of_aliases_cost_what_their_bytes_cost() -> None:
+    """Ten to the ninth nodes, if each alias were a copy."""
+    rows = [f"l{i}: &l{i} [{','.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 10)]
+    assert len(found(CRONJOB + "l0: &l0 [x]\n" + "".join(rows))) == 1
+    top = "&t [x]"
+    for i in range(9):
+        top = f"&t{i} [{top}, {','.join([f'*t{i - 1}' if i else '*t'] * 9)}]"
+    assert found(top) == []
+
+
+def test_a_tree_is_what_the_parser_would_make_of_it() -> None:
+    """Merge keys (the first source and the explicit key win), aliases, nulls, keys of any kind."""
+    text = (
+        "a: &a {x: 1, y: &v 2}\nb: &b {x: 3, z: ~}\nc: {<<: [*a, *b], w: *v}\n"
+        "d: {y: 9, <<: *a}\ne: {<<: *a, y: 9}\n? [q]\n: r\n'<<': s\nf: &f [*f, null, 'null', '']\n"
+        "g: !!null x\nh: !!str null\n*v : i\n"
+    )
+
+    def shape(node: Node) -> object:
+        if isinstance(node.value, dict):
+            return {k: shape(v) for k, v in node.value.items()}
+        return [shape(i) for i in node.items()] if isinstance(node.value, list) else node.value
+
+    (document,) = from_yaml(text.encode())
+    assert shape(document) == {
+        "a": {"x": "1", "y": "2"},
+        "b": {"x": "3", "z": None},
+        "c": {"x": "1", "y": "2", "z": None, "w": "2"},
+        "d": {"x": "1", "y": "9"},
+        "e": {"x": "1", "y": "9"},
+        "<<": "s",
+        "f": [None, None, "null", ""],
+        "g": None,
+        "h": "null",
+        "2": "i",
+    }
+    with pytest.raises(Unparsable, match="undefined alias 'no'") as unknown:
+        list(from_yaml(b"a: 1\nb: *no\n", 7))
+    assert unknown.value.line == 2
 
 
 def test_text_inside_a_block_scalar_is_not_a_manifest() -> None:
@@ -193,6 +276,36 @@ def test_broken_yaml_without_a_kind_is_not_read(text: bytes, line: int) -> None:
     assert abs(unread.line - line) <= 1
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "why"),
+    [
+        (ONE.replace("{}", '"\xff"').encode("latin-1"), 1, "not UTF-8"),
+        (CRONJOB.encode() + b"  x: \xe9\n", 5, "not UTF-8"),
+        (CRONJOB.encode("utf-16-le"), 1, "UTF-16 without a byte order mark"),
+        (b'{"kind":"Pod","apiVersion":"v1"}\n{"kind":"Pod","apiVersion":', 2, "not JSON"),
+        (b'{\n // "v1" of\n "apiVersion": "batch/v1beta1", "kind": "CronJob"}', 1, "not JSON"),
+        (b"apiVersion: batch/{{ .v }}\nkind: CronJob\n", 1, "is a template"),
+        (b'apiVersion: "{{ .x }}"\nkind: CronJob\n', 1, "is a template"),
+        (b'apiVersion: batch/v1\nkind: "{{ .x }}"\n', 1, "is a template"),
+        (b'- apiVersion: batch/v1\n  kind: "{{ .x }}"\n', 1, "is a template"),
+    ],
+)
+def test_what_is_not_read_says_where_and_why(text: bytes, line: int, why: str) -> None:
+    linter = linted(text)
+    (unread,) = linter.not_read
+    assert (unread.line, why in unread.why) == (line, True), unread
+    assert not linter.findings
+
+
+def test_a_number_too_large_for_a_machine_is_read() -> None:
+    text = '{"apiVersion": "batch/v1beta1", "kind": "CronJob", "x": 1e999999}'
+    assert [r for r, *_ in found(text)] == ["api-removed"]
+
+
+def test_flow_style_documents_know_their_lines() -> None:
+    assert found('{"a": 1}\n---\n\n{apiVersion: batch/v1beta1, kind: CronJob}\n')[0][1] == 4
+
+
 def test_what_is_no_manifest_but_yaml_is_clean() -> None:
     for text in ("replicas: 1\nimage: {tag: !x v1}\n", "# only\n---\n# words\n", ""):
         assert not linted(text).not_read, text
@@ -257,6 +370,114 @@ def test_fix_leaves_alone_what_a_person_must_change(tmp_path: Path) -> None:
     assert "every pod" in budget.note
 
 
+BUDGET = "{apiVersion: policy/v1beta1, kind: PodDisruptionBudget, spec: {selector: {%s}}}"
+
+
+def mended(file: Path) -> Linter:
+    linter = Linter(Judge(shipped(), "1.37"), mend=True)
+    linter.path(str(file))
+    return linter
+
+
+def test_fix_mends_every_object_of_a_line_or_none(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(f"[{ONE}, {ONE}]")
+    assert [f.fixed for f in mended(file).findings] == [True, True]
+    assert "v1beta1" not in file.read_text()
+    both = f"[{BUDGET % ''}, {BUDGET % 'matchLabels: {a: b}'}]"
+    file.write_text(both)  # the first budget would cover every pod in v1
+    first, second = mended(file).findings
+    assert not first.fixed
+    assert not second.fixed
+    assert second.note.startswith("not mended")
+    assert file.read_text() == both
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CRONJOB.replace("batch", "&a batch").encode(),
+        b"x: &v batch/v1beta1\napiVersion: *v\nkind: CronJob\n",
+        CRONJOB.replace(": batch", ":\n  batch").encode(),
+        CRONJOB.replace(": batch", ": !!str batch").encode(),
+        CRONJOB.replace("batch/v1beta1", '"batch\\/v1beta1"').encode(),
+        CRONJOB.encode("utf-16"),
+        b"kind: CronJob\nlastapiVersion: batch/v1beta1\n? apiVersion\n: batch/v1beta1\n",
+        b"apiVersion: batch/v1beta1\nkind: CronJobList\nitems:\n- {}\n",
+    ],
+)
+def test_what_fix_leaves_it_says(text: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_bytes(text)
+    linter = mended(file)
+    (finding,) = linter.findings
+    assert (finding.fixed, finding.fixable) == (False, False)
+    assert "not mended: " in render.text(report(linter))
+    assert report(linter).exit_code == 2
+    assert file.read_bytes() == text
+
+
+def test_standard_input_is_not_mended_and_a_file_that_cannot_be_written_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linter = Linter(Judge(shipped(), "1.37"), mend=True)
+    linter.standard_input(CRONJOB.encode())
+    assert linter.findings[0].note == "not mended: standard input"
+    file = tmp_path / "x.yaml"
+    file.write_text(CRONJOB)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    assert mended(file).findings[0].note == "not mended: cannot be written (Permission denied)"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.yaml"]
+    assert file.read_text() == CRONJOB
+
+
+def test_what_lies_beside_a_directory_is_named(tmp_path: Path) -> None:
+    """A pipe would be waited for; a link may lead round in a circle."""
+    apps, shared = tmp_path / "apps", tmp_path / "shared"
+    for directory in (apps, shared):
+        directory.mkdir()
+        (directory / "x.yaml").write_text(CRONJOB)
+    os.mkfifo(apps / "pipe.yaml")
+    (apps / "round").symlink_to(apps)
+    (apps / "out").symlink_to(shared)
+    (apps / "kustomization.yaml").write_text("resources: [x.yaml]\n")
+    linter = Linter(Judge(shipped(), "1.37"))
+    linter.named(str(apps))
+    assert len(linter.findings) == 1
+    assert [(u.path, u.why) for u in linter.not_read] == [
+        (f"{apps}/pipe.yaml", "is no regular file")
+    ]
+    assert [n.split()[0] for n in linter.notes] == [f"{apps}/out"]
+    (apps / "kustomization.yaml").write_text("resources: ['https://example.com/x']\n")
+    linter = Linter(Judge(shipped(), "1.37"))
+    linter.named(str(apps))
+    assert f"kustomize build {apps} | pawl lint -" in linter.notes[1]
+
+
+def test_a_path_that_is_no_utf_8_is_shown_in_every_format(tmp_path: Path) -> None:
+    file = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.yaml")
+    Path(file).write_text(CRONJOB)
+    linter = Linter(Judge(shipped(), "1.37"))
+    linter.path(file)
+    assert linter.findings[0].path == f"{tmp_path}/\\xff.yaml"
+
+
+def test_a_manifest_writes_no_line_of_its_own_into_a_log() -> None:
+    """A CI takes "::error::" at the start of a line for a command, a terminal an escape for one."""
+    name = '"a\\e[31m\\n::error::\\u202e|"'
+    linter = linted(CRONJOB.replace("nightly", name) + '  annotations: {owner: "x\\ny"}\n')
+    one = report(linter)
+    for out in (render.text(one), render.markdown(one), render.junit(one)):
+        assert "\x1b" not in out
+        assert "\u202e" not in out
+        assert not any(line.startswith(("::", "y")) for line in out.splitlines())
+    assert ElementTree.fromstring(render.junit(one)).get("failures") == "1"
+
+
 def test_owners_from_annotations_labels_and_codeowners(tmp_path: Path) -> None:
     owners = parse("* @all\n/apps/ @apps  # ours\n*.yml @yml\n/apps/pay/** @pay\n")
     assert owners.of("apps/x.yaml") == "@apps"
@@ -274,7 +495,7 @@ def test_owners_from_annotations_labels_and_codeowners(tmp_path: Path) -> None:
 def test_a_waiver_is_shown_counts_as_warning_and_expires() -> None:
     entry = {"rule": "api-removed", "owner": "ada", "expires": "2026-12-31", "reason": "goes soon",
              "kind": "CronJob"}  # fmt: skip
-    waivers = waive.decode({"waivers": [entry]}, "w.yaml")
+    waivers = waive.decode({"waivers": [entry]}, "w.yaml", RULES)
     linter = linted(CRONJOB)
     findings, notes = waive.apply(linter.findings, waivers, "2026-12-31")
     assert findings[0].waived.startswith("waived by ada")
@@ -285,9 +506,42 @@ def test_a_waiver_is_shown_counts_as_warning_and_expires() -> None:
     assert report(linter, findings).exit_code == 2
     assert "expired" in notes[0]
     _, notes = waive.apply((), waivers, "2026-12-31")
-    assert "covers nothing" in notes[0]
+    assert "covers nothing here" in notes[0]
+    assert waive.decode([{**entry, "path": "./x.yaml"}], "w", RULES)[0].covers(findings[0])
     with pytest.raises(ConfigError, match=r"waiver 1.*\n.*waiver 2"):
-        waive.decode({"waivers": [{"rule": "x"}, {**entry, "expires": "soon"}]}, "w.yaml")
+        waive.decode({"waivers": [{"rule": "x"}, {**entry, "expires": "soon"}]}, "w.yaml", RULES)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("expires", "2027-02-30"), ("expires", "abcd-ef-gh"), ("expires", "2027-W05-1"),
+     ("rule", "api-remved"), ("owner", " ")],
+)  # fmt: skip
+def test_a_waiver_with_a_mistake_is_refused(key: str, value: str) -> None:
+    entry = {"rule": "api-removed", "owner": "ada", "expires": "2026-12-31", "reason": "goes soon"}
+    with pytest.raises(ConfigError, match="waiver 1: "):
+        waive.decode([{**entry, key: value}], "w.yaml", RULES)
+
+
+@pytest.mark.parametrize(
+    ("path", "uri", "base"),
+    [
+        ("x.yaml", "deploy/x.yaml", "%SRCROOT%"),
+        ("../x y.yaml", "x%20y.yaml", "%SRCROOT%"),
+        ("/repo/deploy/x.yaml", "deploy/x.yaml", "%SRCROOT%"),
+        ("/repository/x.yaml", "file:///repository/x.yaml", None),
+        ("../../x.yaml", "file:///x.yaml", None),
+        ("-", "-", None),
+    ],
+)
+def test_a_sarif_place_is_relative_to_the_repository(path: str, uri: str, base: str | None) -> None:
+    """An absolute one matches no file of a checkout elsewhere: code scanning would show nothing."""
+    linter = Linter(Judge(shipped(), "1.37"))
+    linter.data(CRONJOB.encode(), path)
+    (run,) = json.loads(render.sarif(report(linter), "1", root="/repo", at="/repo/deploy"))["runs"]
+    place = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert (place["uri"], place.get("uriBaseId")) == (uri, base)
+    assert "%SRCROOT%" in run["originalUriBaseIds"]
 
 
 def test_a_sarif_place_is_a_uri() -> None:
@@ -351,6 +605,8 @@ def test_the_command_has_stable_exit_codes(
     assert command("bad.yaml", kube_version="1.37", fail_on="blockers") == 3
     with pytest.raises(ConfigError):
         command("nothing-here.yaml", kube_version="1.37")
+    with pytest.raises(ConfigError):
+        command("", kube_version="1.37")  # a variable that is not set, not this directory
     Path("moved", "away").mkdir(parents=True)
     assert command("moved", kube_version="1.37") == 3
     Path("moved", "away", "values.yaml").write_text("replicas: 1\n")

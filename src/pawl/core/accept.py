@@ -8,12 +8,12 @@ one of `GUARDS`.
 
 from __future__ import annotations
 
-import datetime
 import fnmatch
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from pawl.core.days import is_day
 from pawl.core.errors import ConfigError
 from pawl.core.findings import Finding, Severity
 
@@ -93,16 +93,9 @@ def _problems(waiver: Waiver, known: set[str]) -> list[str]:
         )
     if not waiver.owner.strip() or not waiver.reason.strip():
         found.append("owner and reason must not be empty")
-    try:
-        datetime.date.fromisoformat(waiver.expires)
-    except ValueError:
+    if not is_day(waiver.expires):
         found.append(f"expires must be a day such as 2027-01-31, not {waiver.expires!r}")
     return found
-
-
-def day_of(seconds: float) -> str:
-    """The day (UTC) of a time in seconds since the epoch."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date().isoformat()
 
 
 def apply(

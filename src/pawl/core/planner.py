@@ -24,6 +24,7 @@ from pawl.core.actions import Landed, PointOfNoReturn, Preflight
 from pawl.core.beforehand import Beforehand
 from pawl.core.changelog.item import URGENT
 from pawl.core.config import Config
+from pawl.core.days import day_of
 from pawl.core.draft import Draft
 from pawl.core.errors import Refused
 from pawl.core.findings import Finding
@@ -63,7 +64,7 @@ def plan(
         knowledge=knowledge or shipped(),
         moves=beforehand.moves if beforehand else None,
     )
-    findings, used = accept.apply(checks.run(facts), tuple(waivers), accept.day_of(state.taken_at))
+    findings, used = accept.apply(checks.run(facts), tuple(waivers), day_of(state.taken_at))
     blockers = [f for f in findings if f.refuses]
     draft = Draft(
         state=state,

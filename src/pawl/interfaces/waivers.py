@@ -10,6 +10,7 @@ from pawl.core.checks import CODES
 from pawl.core.inventory import judge
 from pawl.core.lint import waive
 from pawl.core.scan.rules import CODES as SCAN_CODES
+from pawl.core.scan.rules import RULES
 from pawl.core.workloads.obstacles import CODES as OBSTACLES
 
 DEFAULT = ".pawl-waivers.yaml"
@@ -34,7 +35,8 @@ def load(path: Path) -> Accepted:
     data = read(path)
     moves = {f"PAWL-{code}" for code in OBSTACLES}
     codes = {*CODES, *SCAN_CODES.values(), *judge.CODES, *moves}
-    return Accepted(accept.decode(data, str(path), codes), waive.decode(data, str(path)))
+    by_rule = waive.decode(data, str(path), RULES)
+    return Accepted(accept.decode(data, str(path), codes), by_rule)
 
 
 def load_if_there(path: Path) -> Accepted:

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from pawl.adapters.manifests import charts
-from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, stream, unrendered, utf8
+from pawl.adapters.manifests.mending import left, mended
+from pawl.adapters.manifests.trees import (
+    Unparsable,
+    from_json,
+    from_yaml,
+    stream,
+    unrendered,
+    utf8,
+    whole,
+)
 from pawl.core.errors import ConfigError
-from pawl.core.lint import fix
 from pawl.core.lint.finding import LintFinding, NotRead
 from pawl.core.lint.glance import Chunk, Lines, blank, look, split
 from pawl.core.lint.judge import Judge
-from pawl.core.lint.node import Node, plain
+from pawl.core.lint.node import Node
 from pawl.core.lint.owners import Owners
 
 SUFFIXES = (".yaml", ".yml", ".json")
+_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_BUILDS = re.compile(
+    rb"helmChart|://|github\.com/|^(?:patches|replacements|generators|transformers)", re.M
+)
+"""What only `kustomize build` brings in or changes; all else lies there as files."""
 SKIPPED = (".git", "node_modules", ".terraform", "__pycache__", ".venv", "vendor")
 _TEMPLATE = re.compile(rb"\{\{")
 _IS_TEMPLATE = "is a template: lint what it renders to (helm template … | pawl lint -)"
@@ -43,15 +56,38 @@ class Linter:
         self._helm = helm
         self.findings: list[LintFinding] = []
         self.not_read: list[NotRead] = []
+        self._roots: list[str] = []
+        self._links: list[str] = []
+        self._kustomizations: list[str] = []
         self.files = self.documents = self.objects = 0
 
     def named(self, path: str) -> None:
         """A path that a person gave: as `path`, but a directory that holds nothing to read is no
         clean answer. It is what a moved directory leaves in a CI job."""
         before = self.files, len(self.not_read)
+        self._roots.append(os.path.realpath(path))
         self.path(path)
         if before == (self.files, len(self.not_read)) and not charts.is_chart(path):
             self._unread(path, f"holds no file that ends in {', '.join(SUFFIXES)}")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What lies beside that which was read, a sentence each. The exit code ignores it."""
+        out = []
+        for link in self._links:
+            real = os.path.realpath(link)
+            if not any(os.path.commonpath([real, root]) == root for root in self._roots):
+                out.append(
+                    f"{_shown(link)} leads to another directory and was not followed: name it"
+                )
+        if self._kustomizations:
+            first, more = self._kustomizations[0], len(self._kustomizations) - 1
+            out.append(
+                f"{_shown(first)}{f' and {more} more' if more else ''}: patches, charts and remote "
+                f"resources are only in what it builds: kustomize build "
+                f"{_shown(os.path.dirname(first)) or '.'} | pawl lint -"
+            )
+        return tuple(out)
 
     def path(self, path: str) -> None:
         """A file or a directory (recursively); one with Chart.yaml, or packed, is a chart."""
@@ -77,16 +113,26 @@ class Linter:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name not in SKIPPED:
                     self.path(path)
+            elif entry.is_dir():
+                self._links.append(path)
             elif charts.is_chart(path):
                 self._chart(path)
             elif entry.name.endswith(SUFFIXES):
-                self.file(path)
+                if os.path.exists(path) and not os.path.isfile(path):
+                    self._unread(path, "is no regular file")  # a pipe would be waited for
+                else:
+                    self.file(path)
 
     def standard_input(self, data: bytes) -> None:
         """What another program wrote into the pipe. Nothing at all is no clean answer: it is what a
         failed `helm template` writes."""
         if data.strip():
+            before = len(self.findings)
             self.data(data, "-")
+            if self._mend:
+                self.findings[before:] = [
+                    left(f, "not mended: standard input") for f in self.findings[before:]
+                ]
         else:
             self._unread("-", "nothing came: the program that writes into the pipe may have failed")
 
@@ -97,17 +143,12 @@ class Linter:
         except OSError as error:
             self._unread(path, f"cannot be read: {error.strerror}")
             return
+        if os.path.basename(path) in _KUSTOMIZATIONS and _BUILDS.search(data):
+            self._kustomizations.append(path)
         before = len(self.findings)
         self.data(data, path)
-        found = self.findings[before:]
-        if self._mend and any(f.fixable for f in found):
-            new, lines = fix.rewrite(data, found)
-            if lines:
-                _replace(path, new)
-                self.findings[before:] = [
-                    msgspec.structs.replace(f, fixed=True) if f.fixable and f.line in lines else f
-                    for f in found
-                ]
+        if self._mend:
+            self.findings[before:] = mended(path, data, self.findings[before:])
 
     def data(self, data: bytes, path: str, *, rendered: str = "") -> None:
         """Judge one stream. `rendered` names the chart that it comes from, which is not mended."""
@@ -134,10 +175,8 @@ class Linter:
         seen = look(chunk)
         self.documents += 1
         if seen.api_version:
-            self.objects += 1
-            if b"{{" not in seen.kind.encode() and not self._judge.interest(
-                seen.api_version, seen.kind, chunk.text
-            ):
+            if not self._judge.interest(seen.api_version, seen.kind, chunk.text):
+                self.objects += 1
                 return
         elif not seen.parse and blank(chunk):
             return
@@ -147,9 +186,11 @@ class Linter:
         first = lines.at(chunk.start)
         try:
             for node in from_yaml(chunk.text, first):
-                if unrendered(node) and _TEMPLATE.search(chunk.text):
-                    self._unread(path, _IS_TEMPLATE, node.line)
-                self._judged(node, path)
+                for top in _tops(node):
+                    if unrendered(top) and _TEMPLATE.search(chunk.text):
+                        self._unread(path, _IS_TEMPLATE, top.line)
+                    else:
+                        self._judged(top, path)
         except Unparsable as error:
             why = f"is not YAML: {error}"
             if _TEMPLATE.search(chunk.text):
@@ -157,50 +198,59 @@ class Linter:
             self._unread(path, why, first + error.line - 1)
 
     def _json(self, data: bytes, path: str) -> None:
+        before = len(self.findings), self.documents, self.objects
         try:
             self._json_document(data, path, 1)
             return
         except Unparsable as error:
-            first = error
-        before = len(self.findings), self.documents, self.objects
+            why = error
+            self._back_to(before)
         try:  # several JSON documents in a row
             for part, line in stream(data):
                 self._json_document(part, path, line)
             return
-        except Unparsable:
-            del self.findings[before[0] :]
-            self.documents, self.objects = before[1:]
+        except Unparsable as error:
+            why = max(why, error, key=lambda e: e.line)  # the one that came farther
+            self._back_to(before)
         if data.lstrip().startswith(b"{{"):  # which YAML would take for a mapping of a mapping
             self._unread(path, _IS_TEMPLATE, 1)
             return
+        lines = Lines(data)
         try:  # flow-style YAML
-            nodes = [node for chunk in split(data) for node in from_yaml(chunk.text)]
+            nodes = [n for c in split(data) for n in from_yaml(c.text, lines.at(c.start))]
         except Unparsable:
             if b"apiVersion" in data or _TEMPLATE.search(data):
-                self._unread(path, str(first), first.line)
+                self._unread(path, str(why), why.line)
             return  # without the word it is no manifest (a tsconfig.json with its comments)
-        for node in nodes:
-            self.documents += 1
-            self.objects += bool(node.text("kind"))
-            self._judged(node, path)
+        tops = [top for node in nodes for top in _tops(node)]
+        if b"apiVersion" in data and not any(top.get("apiVersion") for top in tops):
+            self._unread(path, str(why), why.line)  # what YAML makes of a comment in JSON
+            return
+        self.documents += len(nodes)
+        for top in tops:
+            self._judged(top, path)
+
+    def _back_to(self, before: tuple[int, int, int]) -> None:
+        """Forget what an attempt has found that then failed."""
+        del self.findings[before[0] :]
+        self.documents, self.objects = before[1:]
 
     def _json_document(self, data: bytes, path: str, first: int) -> None:
         for head, api, kind, raw in from_json(data):
             self.documents += 1
-            self.objects += bool(api and kind)
             if not self._judge.interest(api, kind, raw):
+                self.objects += bool(api and kind)
                 continue
-            whole = {**msgspec.json.decode(raw), "apiVersion": api, "kind": kind}
             at = raw.find(b'"apiVersion"')
             line = first - 1 + head.line + (raw.count(b"\n", 0, at) if at > 0 else 0)
-            self._judged(plain(whole, line), path)
+            self._judged(whole(raw, api, kind, line), path)
 
     def _judged(self, node: Node, path: str) -> None:
-        for item in node.items():  # `kubectl get -o json | jq .items`
-            self.objects += bool(item.text("apiVersion") and item.text("kind"))
-            self._judged(item, path)
+        self.objects += _objects(node)
         self.findings += self._judge.judge(
-            node, path, self._owners.of(os.path.relpath(os.path.realpath(path), self._root))
+            node,
+            _shown(path),
+            self._owners.of(os.path.relpath(os.path.realpath(path), self._root)),
         )
 
     def _chart(self, path: str) -> None:
@@ -225,18 +275,33 @@ class Linter:
                 self.findings[i] = msgspec.structs.replace(f, note=note)
 
     def _unread(self, path: str, why: str, line: int = 0) -> None:
-        self.not_read.append(NotRead(path=path, line=line, why=why))
+        self.not_read.append(NotRead(path=_shown(path), line=line, why=why))
 
 
-def _replace(path: str, data: bytes) -> None:
-    """Write beside and rename, keeping the mode; a symbolic link's target is what changes."""
-    real = os.path.realpath(path)
-    beside = f"{real}.pawl-fix"
-    mode = os.stat(real).st_mode
-    with open(beside, "wb") as handle:
-        handle.write(data)
-    os.chmod(beside, mode & 0o7777)
-    os.replace(beside, real)
+def _shown(path: str) -> str:
+    """A path as text for every format; bytes that are no UTF-8 as their escape."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _tops(node: Node) -> Iterator[Node]:
+    """A document, or what it holds where it is a list (`kubectl get -o json | jq .items`), each
+    list once, however often it is aliased."""
+    todo, seen = [node], set()
+    while todo:
+        here = todo.pop()
+        if not isinstance(here.value, list):
+            yield here
+        elif id(here) not in seen:
+            seen.add(id(here))
+            todo += reversed(here.value)
+
+
+def _objects(node: Node) -> int:
+    """Objects that a document is or, being a List, holds."""
+    items = node.get("items")
+    if node.text("kind").endswith("List") and items is not None:
+        return sum(isinstance(item.value, dict) for item in items.items())
+    return int(bool(node.text("kind") and node.text("apiVersion")))
 
 
 def find_owners(paths: Sequence[str]) -> Path | None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
 
+from pawl.adapters.manifests.growing import Tree, UnknownAlias
 from pawl.core.lint.glance import Lines
 from pawl.core.lint.node import Node, plain
+
+T = TypeVar("T")
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -38,46 +42,41 @@ def utf8(data: bytes) -> bytes:
 
 
 def unrendered(node: Node) -> bool:
-    """Whether apiVersion or kind is no text: YAML takes `{{ x }}` for a mapping."""
-    told = (node.get("apiVersion"), node.get("kind"))
-    return any(n is not None and isinstance(n.value, dict) for n in told)
+    """Whether apiVersion or kind is still to be filled in: YAML takes a bare `{{ x }}` for a
+    mapping, and one in quotes for a text."""
+    told = (n.value for key in ("apiVersion", "kind") if (n := node.get(key)))
+    return any(isinstance(v, dict) or (isinstance(v, str) and "{{" in v) for v in told)
 
 
 def from_yaml(text: bytes, first_line: int = 1) -> Iterator[Node]:
-    """The documents of a YAML (or JSON) text. Raises Unparsable."""
+    """The documents of a YAML (or JSON) text. Raises Unparsable.
+
+    Built from the parser's events, without recursion, and an alias is the node that it names: deep
+    nesting and a few lines that alias each other a million times cost what their bytes cost.
+    """
+    tree = Tree(first_line)
     try:
-        for document in yaml.compose_all(text, Loader=_Loader):
-            if document is not None:
-                yield _node(document, first_line, ())
+        for event in yaml.parse(text, Loader=_Loader):
+            if (document := tree.add(event)) is not None and document.value is not None:
+                yield document
+    except UnknownAlias as error:
+        raise Unparsable(str(error), error.line - first_line + 1) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise Unparsable(error.problem or str(error), (mark.line if mark else 0) + 1) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.reader.ReaderError as error:
+        line = text.count(b"\n", 0, error.position) + 1
+        raise Unparsable(_no_text(error), line) from error
+    except yaml.YAMLError as error:
         raise Unparsable(str(error).splitlines()[0], 1) from error
 
 
-def _node(node: yaml.Node, first: int, above: tuple[int, ...]) -> Node:
-    line = node.start_mark.line + first
-    if id(node) in above:  # an alias to its own ancestor
-        return Node(None, line)
-    above = (*above, id(node))
-    if isinstance(node, yaml.MappingNode):
-        found: dict[str, Node] = {}
-        for key, value in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
-                for source in sources:
-                    merged = _node(source, first, above).value
-                    if isinstance(merged, dict):
-                        found = {**merged, **found}
-            elif isinstance(key, yaml.ScalarNode):
-                found[str(key.value)] = _node(value, first, above)
-        return Node(found, line)
-    if isinstance(node, yaml.SequenceNode):
-        return Node([_node(item, first, above) for item in node.value], line)
-    if node.tag == "tag:yaml.org,2002:null":
-        return Node(None, line)
-    return Node(str(node.value), line)
+def _no_text(error: yaml.reader.ReaderError) -> str:
+    if "UTF-8" in error.reason:
+        return f"not UTF-8: {error.reason}"
+    if error.character == 0:
+        return "it holds bytes of zero, as UTF-16 without a byte order mark does"
+    return str(error).splitlines()[0]
 
 
 def from_json(data: bytes) -> Iterator[tuple[Node, str, str, bytes]]:
@@ -86,12 +85,7 @@ def from_json(data: bytes) -> Iterator[tuple[Node, str, str, bytes]]:
     JSON of an API server is big and mostly uninteresting, so an object's node is the head only
     (apiVersion, kind, metadata); who needs more parses the bytes. Raises Unparsable.
     """
-    try:
-        head = msgspec.json.decode(data, type=_Head)
-    except msgspec.ValidationError as error:
-        raise Unparsable(f"no object of the API: {error}", 1) from error
-    except msgspec.DecodeError as error:
-        raise Unparsable(f"not JSON: {error}", 1) from error
+    head = _decoded(data, _Head, 1)
     if head.kind.endswith("List") and head.items is not None:
         at, lines = 0, Lines(data)
         for raw in head.items:
@@ -99,15 +93,41 @@ def from_json(data: bytes) -> Iterator[tuple[Node, str, str, bytes]]:
             at = data.find(item, at)
             line = lines.at(max(at, 0))
             at = max(at, 0) + len(item)
-            try:
-                inner = msgspec.json.decode(item, type=_Head)
-            except msgspec.DecodeError as error:
-                raise Unparsable(f"an item is no object: {error}", line) from error
+            inner = _decoded(item, _Head, line)
             api = inner.apiVersion or head.apiVersion
             kind = inner.kind or head.kind.removesuffix("List")
             yield _head_node(inner, api, kind, line), api, kind, item
     else:
         yield _head_node(head, head.apiVersion, head.kind, 1), head.apiVersion, head.kind, data
+
+
+def whole(raw: bytes, api_version: str, kind: str, line: int) -> Node:
+    """All of one JSON object of `from_json`, at one line. Raises Unparsable."""
+    try:
+        value = json.loads(raw)  # takes numbers that are too large for msgspec
+        return plain({**value, "apiVersion": api_version, "kind": kind}, line)
+    except UnicodeDecodeError as error:
+        raise Unparsable("not UTF-8", line) from error
+    except ValueError as error:
+        raise Unparsable(f"not JSON: {error}", line) from error
+    except RecursionError as error:
+        raise Unparsable(_DEEP, line) from error
+
+
+_DEEP = "nested too deeply"
+
+
+def _decoded(data: bytes, what: type[T], line: int) -> T:
+    try:
+        return msgspec.json.decode(data, type=what)
+    except msgspec.ValidationError as error:
+        raise Unparsable(f"no object of the API: {error}", line) from error
+    except msgspec.DecodeError as error:
+        raise Unparsable(f"not JSON: {error}", line) from error
+    except UnicodeDecodeError as error:
+        raise Unparsable("not UTF-8", line) from error
+    except RecursionError as error:
+        raise Unparsable(_DEEP, line) from error
 
 
 def stream(data: bytes) -> Iterator[tuple[bytes, int]]:
@@ -116,18 +136,21 @@ def stream(data: bytes) -> Iterator[tuple[bytes, int]]:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise Unparsable("not UTF-8", 1) from error
-    decoder, at, lines = json.JSONDecoder(), 0, Lines(data)
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        line = lines.at(len(text[:at].encode()))
+    decoder, at, line = json.JSONDecoder(), 0, 1
+    while found := _SOMETHING.search(text, at):
+        line += text.count("\n", at, found.start())
         try:
-            _, end = decoder.raw_decode(text, at)
+            _, end = decoder.raw_decode(text, found.start())
         except ValueError as error:
             raise Unparsable(f"not JSON: {error}", line) from error
-        yield text[at:end].encode(), line
+        except RecursionError as error:
+            raise Unparsable(_DEEP, line) from error
+        yield text[found.start() : end].encode(), line
+        line += text.count("\n", found.start(), end)
         at = end
+
+
+_SOMETHING = re.compile(r"\S")
 
 
 class _Head(msgspec.Struct):

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 _AFTER = (b"", b" ", b"\t", b"\r", b"\n")
 """What may follow the three dashes of a separator; b"" is the end of the data."""
 
-_API = re.compile(
-    rb"""^(?:apiVersion|"apiVersion"|'apiVersion')[ \t]*:[ \t]+["']?([^\s"'#{}&*!|>]+)""", re.M
-)
-_KIND = re.compile(rb"""^(?:kind|"kind"|'kind')[ \t]*:[ \t]+["']?([^\s"'#{}&*!|>]+)""", re.M)
+_VALUE = rb"""[ \t]*:[ \t]+["']?([^\s"'#{}&*!|>\\]++)(?=["'\s]|\Z)"""
+"""A whole plain or quoted scalar; what "batch\\/v1beta1" or batch/{{ .v }} is, parsing tells."""
+
+_API = re.compile(rb"""^(?:apiVersion|"apiVersion"|'apiVersion')""" + _VALUE, re.M)
+_KIND = re.compile(rb"""^(?:kind|"kind"|'kind')""" + _VALUE, re.M)
+_API_KEY, _KIND_KEY = b"\napiVersion:", b"\nkind:"
 _BARE = re.compile(rb"^[ \t]*(?:#.*|%.*|\.\.\.)?\r?$", re.M)
 
 
@@ -89,13 +91,18 @@ def _next(data: bytes, offset: int) -> int:
 def look(chunk: Chunk) -> Glance:
     api = _API.search(chunk.data, chunk.start, chunk.end)
     kind = _KIND.search(chunk.data, chunk.start, chunk.end)
-    if api and kind:
+    if api and kind and not (_again(chunk, _API_KEY, api) or _again(chunk, _KIND_KEY, kind)):
         return Glance(
             chunk, api[1].decode(errors="replace"), kind[1].decode(errors="replace"), api.start(1)
         )
     text = chunk.text
     # Not a manifest by its looks: worth parsing only if both words are there at all.
     return Glance(chunk, parse=b"apiVersion" in text and b"kind" in text)
+
+
+def _again(chunk: Chunk, key: bytes, first: re.Match[bytes]) -> bool:
+    """Whether a key stands twice: the last one counts, as for kubectl."""
+    return chunk.data.find(key, first.end(), chunk.end) >= 0
 
 
 def blank(chunk: Chunk) -> bool:

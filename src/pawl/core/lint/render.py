@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +14,17 @@ from pawl.core.findings import Severity
 from pawl.core.lint.finding import RULES, LintFinding, Report
 
 _SARIF_LEVEL = {Severity.BLOCKER: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+
+
+SOURCE_ROOT = "%SRCROOT%"
+"""Code scanning's own word for the root of the repository."""
+
+
+def _one_line(text: str) -> str:
+    """What a manifest says, safe to print: no line of its own in a CI's log, no escape sequence."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _mark(f: LintFinding) -> str:
@@ -37,7 +49,7 @@ def text(report: Report) -> str:
     for n in report.not_read:
         out.append(f"{n.path}{f':{n.line}' if n.line else ''}: not read: {n.why}")
     out += [f"note: {note}" for note in report.notes]
-    return "\n".join([*out, report.verdict]) + "\n"
+    return "\n".join(_one_line(line) for line in [*out, report.verdict]) + "\n"
 
 
 def markdown(report: Report) -> str:
@@ -48,18 +60,32 @@ def markdown(report: Report) -> str:
         change = "; ".join(f.fields[:5]) if f.fields else f.change
         said = (f.message, *f.evidence, *([f.waived] if f.waived else []))
         cells = (_mark(f), f"`{f.place}`", f.object, f.owner or "-", "; ".join(said), change)
-        out.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+        out.append("| " + " | ".join(_one_line(c).replace("|", "\\|") for c in cells) + " |")
     if report.not_read:
         out += ["", "### Not read", ""]
         out += [
-            f"- `{n.path}`{f' line {n.line}' if n.line else ''}: {n.why}" for n in report.not_read
+            _one_line(f"- `{n.path}`{f' line {n.line}' if n.line else ''}: {n.why}")
+            for n in report.not_read
         ]
-    out += ["", *(f"- {note}" for note in report.notes)] if report.notes else []
+    out += ["", *(_one_line(f"- {note}") for note in report.notes)] if report.notes else []
     return "\n".join(out) + "\n"
 
 
-def sarif(report: Report, version: str, rules: Mapping[str, str] = RULES) -> str:
-    """SARIF 2.1.0, as code scanning of GitHub and others reads it. `rules`: code -> meaning."""
+def sarif(
+    report: Report, version: str, rules: Mapping[str, str] = RULES, *, root: str = "", at: str = ""
+) -> str:
+    """SARIF 2.1.0, as code scanning of GitHub and others reads it. `rules`: code -> meaning.
+
+    `root` is the absolute directory that code scanning takes a file's place from, the root of the
+    repository, and `at` the one that the report's paths start from; without them places are no
+    files.
+    """
+
+    def place(path: str, line: int) -> dict[str, Any]:
+        artifact = _artifact(path, root, at) if root and path != "-" else {"uri": quote(path)}
+        region = {"startLine": max(line, 1)}
+        return {"physicalLocation": {"artifactLocation": artifact, "region": region}}
+
     results: list[dict[str, Any]] = []
     for f in report.findings:
         if f.fixed:
@@ -68,7 +94,7 @@ def sarif(report: Report, version: str, rules: Mapping[str, str] = RULES) -> str
             "ruleId": f.rule,
             "level": _SARIF_LEVEL[f.severity],
             "message": {"text": "; ".join([f"{f.object}: {f.message}", *f.evidence])},
-            "locations": [_place(f.path, f.line)],
+            "locations": [place(f.path, f.line)],
             "partialFingerprints": {"pawl/v1": f"{f.rule}:{f.api_version}:{f.object}"},
             "properties": {"minor": f.minor, "replacement": f.replacement, "owner": f.owner},
         }
@@ -81,45 +107,47 @@ def sarif(report: Report, version: str, rules: Mapping[str, str] = RULES) -> str
         {
             "level": "error",
             "message": {"text": f"not read: {n.why}"},
-            "locations": [_place(n.path, n.line or 1)],
+            "locations": [place(n.path, n.line)],
         }
         for n in report.not_read
     ]
+    run: dict[str, Any] = {
+        "tool": {
+            "driver": {
+                "name": report.tool,
+                "version": version,
+                "rules": [
+                    {"id": rule, "shortDescription": {"text": what}} for rule, what in rules.items()
+                ],
+            }
+        },
+        "results": results,
+        "invocations": [
+            {
+                "executionSuccessful": not report.not_read,
+                "toolExecutionNotifications": notifications,
+            }
+        ],
+    }
+    if root:
+        named = {"description": {"text": "the root of the repository"}}
+        run["originalUriBaseIds"] = {SOURCE_ROOT: named}
     document = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": report.tool,
-                        "version": version,
-                        "rules": [
-                            {"id": rule, "shortDescription": {"text": what}}
-                            for rule, what in rules.items()
-                        ],
-                    }
-                },
-                "results": results,
-                "invocations": [
-                    {
-                        "executionSuccessful": not report.not_read,
-                        "toolExecutionNotifications": notifications,
-                    }
-                ],
-            }
-        ],
+        "runs": [run],
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
-def _place(path: str, line: int) -> dict[str, Any]:
-    return {
-        "physicalLocation": {
-            "artifactLocation": {"uri": quote(path.replace("\\", "/"))},
-            "region": {"startLine": max(line, 1)},
-        }
-    }
+def _artifact(path: str, root: str, at: str) -> dict[str, str]:
+    """Relative to the root where the file lies below it: an absolute place matches no file of a
+    repository that is checked out elsewhere."""
+    whole = posixpath.normpath(posixpath.join(at, path))
+    below = posixpath.relpath(whole, root)
+    if below == ".." or below.startswith("../"):
+        return {"uri": f"file://{quote(whole)}"}
+    return {"uri": quote(below), "uriBaseId": SOURCE_ROOT}
 
 
 def junit(report: Report) -> str:
@@ -128,8 +156,8 @@ def junit(report: Report) -> str:
     failures = sum("<failure" in c for c in cases)
     skipped = sum("<skipped" in c for c in cases)
     cases += [
-        f'  <testcase classname={quoteattr(n.path)} name="read">'
-        f"<error message={quoteattr(n.why)}/></testcase>"
+        f'  <testcase classname={_attribute(n.path)} name="read">'
+        f"<error message={_attribute(n.why)}/></testcase>"
         for n in report.not_read
     ]
     if not cases:
@@ -146,12 +174,17 @@ def junit(report: Report) -> str:
     )
 
 
+def _attribute(text: str) -> str:
+    return quoteattr(_one_line(text))
+
+
 def _case(f: LintFinding) -> str:
-    head = f"  <testcase classname={quoteattr(f.path)} name={quoteattr(f'{f.rule} {f.object}')}"
-    head += f' file={quoteattr(f.path)} line="{f.line}">' if f.line else ">"
+    head = f"  <testcase classname={_attribute(f.path)} name={_attribute(f'{f.rule} {f.object}')}"
+    head += f' file={_attribute(f.path)} line="{f.line}">' if f.line else ">"
     if f.waived:
-        return f"{head}<skipped message={quoteattr(f.waived)}/></testcase>"
-    body = escape("\n".join([f"{f.place}: {f.message}", *f.evidence, *f.fields]))
+        return f"{head}<skipped message={_attribute(f.waived)}/></testcase>"
+    said = [f"{f.place}: {f.message}", *f.evidence, *f.fields]
+    body = escape("\n".join(_one_line(line) for line in said))
     if f.severity is Severity.BLOCKER:
-        return f"{head}<failure message={quoteattr(f.message)}>{body}</failure></testcase>"
+        return f"{head}<failure message={_attribute(f.message)}>{body}</failure></testcase>"
     return f"{head}<system-out>{escape(f'{f.severity}: ')}{body}</system-out></testcase>"

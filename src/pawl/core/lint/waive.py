@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
+from pawl.core.days import is_day
 from pawl.core.errors import ConfigError
 from pawl.core.lint.finding import LintFinding
 
@@ -30,7 +31,10 @@ class Waiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def covers(self, finding: LintFinding) -> bool:
         return (
             self.rule == finding.rule
-            and any(fnmatch.fnmatchcase(p, self.path) for p in (finding.path, f"/{finding.path}"))
+            and any(
+                fnmatch.fnmatchcase(p, self.path.removeprefix("./"))
+                for p in (finding.path, f"/{finding.path}")
+            )
             and fnmatch.fnmatchcase(finding.api_version, self.api_version)
             and fnmatch.fnmatchcase(finding.kind, self.kind)
             and fnmatch.fnmatchcase(finding.namespace, self.namespace)
@@ -38,10 +42,11 @@ class Waiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )
 
 
-def decode(data: object, where: str) -> tuple[Waiver, ...]:
+def decode(data: object, where: str, rules: Collection[str]) -> tuple[Waiver, ...]:
     """The waivers of a parsed file {"waivers": […]}. Raises ConfigError, all mistakes at once.
 
-    Entries with `code` instead of `rule` are those of `pawl plan`, which shares the file."""
+    `rules` are those of lint and scan; what scan finds on hosts has its code for a rule. Entries
+    with `code` instead of `rule` are those of `pawl plan`, which shares the file."""
     entries = data.get("waivers") if isinstance(data, dict) else data
     if not isinstance(entries, list):
         raise ConfigError(where, ["want a list under `waivers`; see docs/lint.md, Waivers"])
@@ -54,9 +59,11 @@ def decode(data: object, where: str) -> tuple[Waiver, ...]:
         except msgspec.ValidationError as error:
             problems.append(f"waiver {number}: {error}")
             continue
+        if waiver.rule not in rules and not waiver.rule.startswith("PAWL-"):
+            problems.append(f"waiver {number}: there is no rule {waiver.rule!r}")
         if not waiver.owner.strip() or not waiver.reason.strip():
             problems.append(f"waiver {number}: owner and reason must not be empty")
-        elif len(waiver.expires) != 10 or waiver.expires[4::3] != "--":
+        if not is_day(waiver.expires):
             problems.append(f"waiver {number}: expires must be a day such as 2027-01-31")
         out.append(waiver)
     if problems:
@@ -87,7 +94,7 @@ def apply(
         f"the waiver of {w.owner} for {w.rule} ({w.reason}) expired on {w.expires}" for w in expired
     ]
     notes += [
-        f"the waiver of {w.owner} for {w.rule} ({w.reason}) covers nothing: remove it"
+        f"the waiver of {w.owner} for {w.rule} ({w.reason}) covers nothing here"
         for w in waivers
         if w not in used
     ]

@@ -19,6 +19,7 @@ from pawl.core.actions import (
     SwapKubeProxy,
     SwapNode,
 )
+from pawl.core.days import day_of
 from pawl.core.errors import StepFailed, Temporary, Unreachable
 from pawl.core.findings import Severity
 from pawl.core.foreseen import Foreseen, foresee, missing, nodes_to_empty
@@ -89,7 +90,7 @@ async def _forbidding(action: Preflight, ctx: Context) -> tuple[list[str], str]:
         f"{x.workload} needs more leeway now ({x.what}) than the plan asks for: make a new plan."
         for x in (missing(ctx.plan.loosens, moves) if moves else ())
     ]
-    reasons += accept.ended(ctx.plan.waivers, accept.day_of(ctx.tools.clock.now()))
+    reasons += accept.ended(ctx.plan.waivers, day_of(ctx.tools.clock.now()))
     warnings = sum(f.severity is Severity.WARNING for f in findings)
     note = f"{len(findings)} findings, {warnings} of them warnings, none forbids the run."
     return reasons, note

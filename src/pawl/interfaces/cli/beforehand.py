@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import anyio
 
 from pawl.core import skew
-from pawl.core.accept import day_of
 from pawl.core.beforehand import Beforehand, LeftOut
 from pawl.core.changelog.facts import ApiFacts, Facts
 from pawl.core.changelog.item import URGENT, Acknowledgement, Item
@@ -21,6 +20,7 @@ from pawl.core.changelog.judge import judged
 from pawl.core.changelog.shipped import urgent
 from pawl.core.checks import FlagComplaint
 from pawl.core.checks.in_use import CONTROL_PLANE, NODE
+from pawl.core.days import day_of
 from pawl.core.errors import PawlError, Unreachable
 from pawl.core.findings import Finding
 from pawl.core.foreseen import Foreseen, foresee, nodes_to_empty

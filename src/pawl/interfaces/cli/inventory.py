@@ -81,6 +81,7 @@ def inventory(
 
     from pawl.adapters.manifests.documents import read
     from pawl.core import accept, ownership
+    from pawl.core.days import day_of
     from pawl.core.errors import ConfigError
     from pawl.core.inventory.inventory import take
     from pawl.core.knowledge.answer import demand_known
@@ -124,7 +125,7 @@ def inventory(
         ownership=owned,
         addons=addon_table((*configured.findings.addons, *addons)),
     )
-    findings, _ = accept.apply(found.findings, accepted.of_inventory, accept.day_of(now))
+    findings, _ = accept.apply(found.findings, accepted.of_inventory, day_of(now))
     found = msgspec.structs.replace(found, findings=findings)
     sys.stdout.write(shown(found, output))
     return found.exit_code

@@ -62,23 +62,28 @@ def lint(
     from pawl.core.errors import ConfigError
     from pawl.core.knowledge.answer import demand_known
     from pawl.core.lint import render, waive
-    from pawl.core.lint.finding import Report
+    from pawl.core.lint.finding import RULES, Report
     from pawl.core.lint.judge import Judge
     from pawl.core.lint.owners import parse
+    from pawl.core.scan.rules import RULES as SHARED
 
-    if not paths:
+    if not paths or not all(paths):  # "" is what a variable that is not set leaves
         raise ConfigError("pawl lint", ["name files or directories, or - for standard input"])
     tables = knowledge(corrections)
     target = demand_known(tables, kube_version)
     if waivers is None and Path(WAIVERS).exists():
         waivers = Path(WAIVERS)
-    accepted = waive.decode(read(waivers), str(waivers)) if waivers else ()
+    accepted = waive.decode(read(waivers), str(waivers), SHARED) if waivers else ()
+    accepted = tuple(w for w in accepted if w.rule in RULES)  # the others are scan's
     book = owners or find_owners(paths)
     root = book.parent if book else Path()
     if root.name in (".github", ".gitlab", "docs"):
         root = root.parent
     linter = Linter(
-        Judge(tables, target), parse(book.read_text()) if book else None, root=root, mend=fix
+        Judge(tables, target),
+        parse(book.read_text(errors="replace")) if book else None,
+        root=root,
+        mend=fix,
     )
     for path in paths:
         if path == "-":
@@ -93,7 +98,7 @@ def lint(
         knowledge_as_of=tables.as_of,
         findings=findings,
         not_read=tuple(linter.not_read),
-        notes=notes,
+        notes=(*linter.notes, *notes),
         files=linter.files,
         documents=linter.documents,
         objects=linter.objects,
@@ -104,7 +109,9 @@ def lint(
 
             out = msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
         case "sarif":
-            out = render.sarif(report, __version__)
+            here = Path.cwd()
+            root = next((d for d in (here, *here.parents) if (d / ".git").exists()), here)
+            out = render.sarif(report, __version__, root=str(root), at=str(here))
         case "junit":
             out = render.junit(report)
         case "markdown":

@@ -117,9 +117,10 @@ def _accepted(given: Path | None, own: Path) -> tuple[Waiver, ...]:
     """The waivers of the file that was `given`, else of pawl.yaml's `own`, if that is there."""
     from pawl.adapters.manifests.documents import read
     from pawl.core.lint import waive
+    from pawl.core.scan.rules import RULES
 
     file = given or (own if own.is_file() else None)
-    return waive.decode(read(file), str(file)) if file else ()
+    return waive.decode(read(file), str(file), RULES) if file else ()
 
 
 def shown(report: Report, output: Output) -> str:

@@ -155,6 +155,7 @@ async def _until_told(run: Callable[[anyio.Event], Awaitable[None]]) -> int:
 def _look(session: Session, to: str) -> Callable[[], Awaitable[Round]]:
     """One inventory and one scan of the cluster, for the same target."""
     from pawl.core import accept
+    from pawl.core.days import day_of
     from pawl.core.inventory.inventory import take
     from pawl.core.lint import waive
     from pawl.core.model import Unread
@@ -174,7 +175,7 @@ def _look(session: Session, to: str) -> Callable[[], Awaitable[Round]]:
         target = to or next_minor(facts, tables)
         listed = take(facts, to=target, knowledge=tables, ownership=owners, addons=addons)
         report = await scanned(session, state, tables, target)
-        today = accept.day_of(session.clock.now())
+        today = day_of(session.clock.now())
         findings, _ = waive.apply(report.findings, accepted.by_rule, today)
         own, _ = accept.apply(listed.findings, accepted.of_inventory, today)
         listed = msgspec.structs.replace(listed, findings=own)
