@@ -9,7 +9,8 @@ import pytest
 from harness import UP, drive, planned, versions, virtual
 from msgspec.structs import replace
 
-from pawl.core.accept import Waiver, day_of
+from pawl.core.accept import Waiver
+from pawl.core.days import day_of
 from pawl.core.plan import Target
 from pawl.interfaces.cli.live import JsonLines, PlainLines
 from pawl.testing.cluster import SimCluster
