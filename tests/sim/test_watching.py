@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from harness import RUN, drive, nodes_planned, planned, resume, virtual
@@ -13,7 +14,8 @@ from test_moving import with_chain
 
 from pawl.core import marks
 from pawl.core.config import LimitConfig, TimeoutConfig
-from pawl.core.events import Paused, Quarantined
+from pawl.core.events import EffectIntended, Paused, Quarantined, Waiting
+from pawl.core.pace import Pace
 from pawl.core.plan import Target
 from pawl.engine.invariance import APART
 from pawl.testing.cluster import SimCluster
@@ -156,8 +158,9 @@ def replaced(cluster: SimCluster) -> Target:
     return replace(nodes_only(cluster), node_strategy="replace")
 
 
+@pytest.mark.parametrize("seconds", [60.0, 20.0])
 @virtual
-async def test_a_successor_without_a_place_for_a_minute_pauses_the_run() -> None:
+async def test_a_successor_without_a_place_for_so_long_pauses_the_run(seconds: float) -> None:
     """The scheduler finds no node, though there is room enough in all."""
     cluster = with_chain()
     at: list[float] = []
@@ -167,14 +170,65 @@ async def test_a_successor_without_a_place_for_a_minute_pauses_the_run() -> None
         at.append(world.now)
 
     first_release(cluster, full)
-    cluster.config = replace(
-        cluster.config, policy=replace(QUICK, timeouts=TimeoutConfig(eviction=600.0))
-    )
+    paced(cluster, Pace(homeless=seconds), eviction=600.0)
     ended = await drive(cluster, planned(cluster, replaced(cluster)))
     assert ended.outcome == "paused"
     assert "has no node: 0/4 nodes are available" in ended.why
-    assert "For 60 s now. Make room." in ended.why
-    assert 60.0 <= paused_at(cluster) - at[0] < 90.0
+    assert f"For {seconds:.0f} s now. Make room." in ended.why
+    assert seconds <= paused_at(cluster) - at[0] < seconds + 30.0
+
+
+def paced(cluster: SimCluster, pace: Pace, eviction: float = 60.0) -> None:
+    policy = replace(QUICK, pace=pace, timeouts=TimeoutConfig(eviction=eviction))
+    cluster.config = replace(cluster.config, policy=policy)
+
+
+@pytest.mark.parametrize("seconds", [60.0, 25.0])
+@virtual
+async def test_the_last_successors_have_their_own_time(seconds: float) -> None:
+    cluster = with_chain()
+    pods = cluster.world.pods
+    pods.deployments[:] = [
+        Deployment(namespace="shop", name="slow", replicas=3, surges=False, starts=1e6)
+    ]
+    for pod in [p for p in pods.pods.values() if not p.name.startswith("store")]:
+        del pods.pods[pod.uid]
+    pods.deployments[0].name = "store"
+    paced(cluster, Pace(last_ready=seconds), eviction=10.0)
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "paused"
+    assert f"is not Ready elsewhere after {seconds:.0f} s" in ended.why
+
+
+@virtual
+async def test_how_soon_a_pod_that_was_refused_is_asked_again_is_a_setting() -> None:
+    cluster = with_chain()
+    paced(cluster, Pace(retry=7.0, retry_most=7.0))
+    refused = next(n for n in cluster.world.pods.names.values() if n.startswith("store"))
+    cluster.world.pods.webhook_denials[refused] = 3
+    ended = await drive(cluster, planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "done", ended.why
+    asked = [
+        e.at
+        for e in cluster.journal.events(RUN)
+        if isinstance(e, EffectIntended) and e.target == f"shop/{refused}"
+    ]
+    assert len(asked) == 4
+    assert all(7.0 <= b - a < 8.0 for a, b in pairwise(asked))
+
+
+@pytest.mark.parametrize(("busy", "slower"), [(0.8, False), (0.5, True)])
+@virtual
+async def test_a_provider_with_little_left_gets_clients_more_slowly(
+    busy: float, slower: bool
+) -> None:
+    cluster = with_chain()
+    paced(cluster, Pace(busy=busy))
+    cluster.world.pods.loads = {f"back-{number}": 0.7 for number in range(99)}
+    ended = await drive(cluster, nodes_planned(cluster, nodes_only(cluster)))
+    assert ended.outcome == "done", ended.why
+    told = [e.why for e in cluster.journal.entries if isinstance(e, Waiting)]
+    assert any("uses 70% of its CPU" in w for w in told) is slower
 
 
 def hog(cluster: SimCluster, cpu: int) -> None:

@@ -20,7 +20,7 @@ from pawl.core.loosening import Loosening
 from pawl.core.pace import Pace
 
 Phase = Literal["preflight", "etcd", "control-plane", "nodes", "add-ons", "landed"]
-SCHEMA = 4
+SCHEMA = 5
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):

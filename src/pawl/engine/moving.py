@@ -49,7 +49,7 @@ class Moving:
             pause=pause,
             now=now,
         )
-        self.throttle = Throttle(self.pace.starts_least)
+        self.throttle = Throttle(self.pace.starts_least, self.pace)
         self.in_use: Counter[str] = Counter()
         """Objects that are loosened, and how many drains need them so."""
         self.lent: dict[Loan, Lent] | None = None
@@ -92,4 +92,4 @@ class Moving:
             p.node in nodes and not p.finished and kinds.get(p.owner) not in ("DaemonSet", STATIC)
             for p in facts.pods
         )
-        self.throttle = Throttle(self.pace.starts(moves))
+        self.throttle = Throttle(self.pace.starts(moves), self.pace)

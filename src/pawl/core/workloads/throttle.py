@@ -2,9 +2,9 @@
 
     a pod starts ──> flight ──> its successor is Ready ──> landed
                        │                                      │
-            never more than `allowed`              three clean batches: allowed + 1
+            never more than `allowed`              `clean` batches: allowed + 1
                        │
-       the API asks for less, a start takes twice its time, a provider is not well: allowed / 2
+       the API asks for less, a start is `slow`, a provider is `busy`: allowed / 2
 
 Additive increase, multiplicative decrease, between one and the plan's cap. Beside all starts each
 provider has a cap on its clients that reconnect together, and each registry one on pulls. Always:
@@ -16,14 +16,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from pawl.core.pace import Pace
 from pawl.core.workloads.facts import Part
-
-SLOW = 2.0
-"""A start that takes so many times what its workload usually takes is a sign of overload."""
-HOLD = 5.0
-"""Seconds after a cut in which nothing is cut again: one cause is told many times."""
-CLEAN = 3
-"""Batches without trouble before one start more is allowed."""
 
 
 class Flight(Part, frozen=True, kw_only=True):
@@ -37,10 +31,11 @@ class Flight(Part, frozen=True, kw_only=True):
 
 
 class Throttle:
-    """One for a run: all drains of it ask here."""
+    """One for a run: all drains of it ask here. `pace` says what is slow, and what clean."""
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, cap: int, pace: Pace) -> None:
         self.cap = max(1, cap)
+        self._pace = pace
         self.allowed = float(self.cap)
         self.flights: dict[str, Flight] = {}
         self.peak = 0
@@ -77,11 +72,11 @@ class Throttle:
         if flight is None:
             return None
         took = now - flight.since
-        if flight.expected and took > SLOW * flight.expected:
+        if flight.expected and took > self._pace.slow * flight.expected:
             self.cut(f"a pod of {flight.workload} took {took:.0f} s to be Ready", now)
             return flight
         self._clean += 1
-        if self._clean >= CLEAN * int(self.allowed) and self.allowed < self.cap:
+        if self._clean >= self._pace.clean * int(self.allowed) and self.allowed < self.cap:
             self.allowed = min(float(self.cap), int(self.allowed) + 1.0)
             self._clean = 0
             if self.allowed >= self.cap:
@@ -96,7 +91,7 @@ class Throttle:
     def cut(self, why: str, now: float) -> None:
         """The cluster is not well: half as many from now on."""
         self._clean = 0
-        if now - self._cut_at >= HOLD:
+        if now - self._cut_at >= self._pace.cut_every:
             self._cut_at = now
             self.allowed = max(1.0, self.allowed / 2)
             self.why = why

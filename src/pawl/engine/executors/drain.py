@@ -33,15 +33,9 @@ from pawl.engine.executors.turns import Turn, Turns, turns, workload_of
 from pawl.ports.kube import Evicted, Pod, Standing
 from pawl.ports.watch import BudgetNow, Change, NodeNow
 
-FIRST_RETRY, LAST_RETRY = 1.0, 30.0
-"""Seconds between tries of one pod: decorrelated jitter, so that many that were refused together
-do not come back together. `kubectl drain` uses a flat 5 s."""
-BUSY, LOADS_EVERY = 0.8, 10.0
-"""Share of its CPU limit from which a provider is called busy, and seconds between two looks."""
-STARTS = 60.0
-"""Seconds that successors have at least to be Ready, once their node is empty."""
-HOMELESS = 60.0
-"""Seconds for which a successor may have no node before the run pauses."""
+LOADS_EVERY = 10.0
+"""Seconds between two looks at how busy providers are: no setting, because what is read there is
+measured each 15 s (metrics-server --metric-resolution)."""
 
 
 class Stalled(StepFailed):
@@ -120,7 +114,9 @@ class _Drain:
                 if at != self.last or self._queued(pods) or self.tiers.settling:
                     self.last, moved = at, ctx.now()  # something moves: that is no stall
                 told = self._tell(pods, said)
-                patience = ctx.timeouts.eviction if pods else max(ctx.timeouts.eviction, STARTS)
+                patience = ctx.timeouts.eviction
+                if not pods:
+                    patience = max(patience, ctx.moving.pace.last_ready)
                 if ctx.now() - moved >= patience:
                     raise Stalled(self._stalled(pods, patience, told))
                 await ear.wait(self._until_due(pods, moved + patience))
@@ -313,8 +309,9 @@ class _Drain:
         self.reasons.pop(pod.uid, None)
 
     def _later(self, pod: Pod, answer: Evicted) -> None:
-        wait = self.wait.get(pod.uid, FIRST_RETRY)
-        wait = min(LAST_RETRY, random.uniform(FIRST_RETRY, wait * 3))
+        pace = self.ctx.moving.pace
+        wait = self.wait.get(pod.uid, pace.retry)
+        wait = min(pace.retry_most, random.uniform(pace.retry, wait * 3))
         self.wait[pod.uid] = wait
         self.next_try[pod.uid] = self.ctx.now() + wait
         self.reasons[pod.uid] = f"pod {pod.namespace}/{pod.name}: {answer.why}"
@@ -349,7 +346,7 @@ class _Drain:
         now = self.ctx.now()
         if not own.providers or now - self.loads_read < LOADS_EVERY:
             return
-        self.loads_read = now
+        self.loads_read, busy = now, self.ctx.moving.pace.busy
         mine = {
             f"{p.namespace}/{p.name}": workload_of(p)
             for p in self.ctx.moving.board.pods.values()
@@ -357,7 +354,7 @@ class _Drain:
         }
         for namespace in {name.partition("/")[0] for name in mine}:
             for pod, load in (await self.ctx.tools.kube.loads(namespace)).items():
-                if load > BUSY and f"{namespace}/{pod}" in mine:
+                if load > busy and f"{namespace}/{pod}" in mine:
                     self.ctx.moving.throttle.cut(f"{pod} uses {load:.0%} of its CPU", now)
 
     def _flies(self, p: Pod, own: Turn, owner: str, ready: int) -> None:
@@ -421,11 +418,12 @@ class _Drain:
 
     def _homeless(self, uid: str, now: Standing) -> None:
         """A successor that the scheduler finds no node for is no reason to go on elsewhere."""
+        most = self.ctx.moving.pace.homeless
         if not now.pending or self.comes_back:
             self.homeless.pop(uid, None)
-        elif self.ctx.now() - self.homeless.setdefault(uid, self.ctx.now()) > HOMELESS:
+        elif self.ctx.now() - self.homeless.setdefault(uid, self.ctx.now()) > most:
             self.homeless.pop(uid)
-            self.ctx.pause(f"Pod {now.pending} For {HOMELESS:.0f} s now. Make room.", by="pawl")
+            self.ctx.pause(f"Pod {now.pending} For {most:.0f} s now. Make room.", by="pawl")
 
     async def _land(self, pods: dict[str, Pod]) -> None:
         """Who has arrived: its workload has as many Ready pods as it must have, and a pod that was

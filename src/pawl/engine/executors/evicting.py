@@ -8,7 +8,8 @@ from pawl.engine.context import Context
 from pawl.ports.kube import Evicted, Pod
 
 AT_ONCE = 8
-"""Evictions in parallel: bounded, so that an API server in mid-roll is not flooded."""
+"""Evictions in parallel: bounded, so that an API server in mid-roll is not flooded. No setting: the
+pace's caps on starts hold before it does, and what it refuses is asked again."""
 
 
 class _Refused(Exception):
