@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +18,7 @@ import pytest
 from support_sshd import SSHD, Systemd, free_port, keygen, sshd
 
 from pawl.adapters.hosts import Connections, HostReader, Inventory, SshHosts
+from pawl.adapters.hosts.ssh import GUARD, INSTALL
 from pawl.core.config import HostConfig, LayoutConfig, SshConfig, TimeoutConfig
 from pawl.core.errors import Fenced, StepFailed, Temporary, Unreachable
 from pawl.ports.hosts import StagedFile
@@ -160,6 +164,82 @@ async def test_somebody_elses_edit_is_not_overwritten(
     with pytest.raises(Temporary, match="changed by somebody else"):
         await hosts.write_file("h1", layout.etcd_flags, "FLAGS=--old\n", "FLAGS=--new\n", 1)
     assert Path(layout.etcd_flags).read_text() == "FLAGS=--name=a\n"
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("arrived", ["", "FLAGS=--na"])
+async def test_a_file_that_did_not_arrive_as_a_whole_replaces_nothing(
+    hosts: SshHosts, layout: LayoutConfig, arrived: str
+) -> None:
+    """What a host has when pawl or the network dies after the command and before its input."""
+    await hosts.set_flags("h1", "etcd", ["--name=a"], 1)
+    before, after = "FLAGS=--name=a\n", "FLAGS=--name=b\n"
+    args = (layout.etcd_flags, digest(before), digest(after))
+    with pytest.raises(Temporary, match="did not arrive as a whole"):
+        await hosts.guarded("h1", 1, "write", *args, stdin=arrived)
+    assert Path(layout.etcd_flags).read_text() == before
+    assert os.listdir(Path(layout.etcd_flags).parent) == ["etcd.env"]
+    await hosts.guarded("h1", 1, "write", *args, stdin=after)
+    assert Path(layout.etcd_flags).read_text() == after
+
+
+async def test_a_file_is_never_readable_for_more_than_may_read_it(
+    hosts: SshHosts, layout: LayoutConfig, connections: Connections
+) -> None:
+    """A balancer's configuration holds passwords: also its half of a moment is nobody's business."""
+    await hosts.claim("h1", 1)
+    path = f"{layout.root}/secret.cfg"
+    writing = hosts._argv(1, 10.0, "write", path, "absent", digest("x"))
+    async with connections.use("h1", 20) as connection:
+        process = await connection.create_process(shlex.join(writing))
+        while not Path(f"{path}.pawl").exists():
+            await asyncio.sleep(0.01)
+        assert Path(f"{path}.pawl").stat().st_mode & 0o777 == 0o600
+        process.stdin.write_eof()
+        await process.wait()
+
+
+@pytest.mark.parametrize("part", [0, 0.5])
+async def test_half_a_guard_is_none(hosts: SshHosts, layout: LayoutConfig, part: float) -> None:
+    """A shell whose script ends early says 0, and whatever was ordered would count as done."""
+    await hosts.claim("h1", 5)
+    guard = next(Path(layout.epoch).parent.glob("guard-*"))
+    guard.unlink()
+    install = ["/bin/sh", "-c", INSTALL, "sh", str(guard), hashlib.sha256(GUARD.encode()).hexdigest()]
+    half = GUARD[: int(part * len(GUARD))]
+    ran = await hosts._connections.run("h1", install, timeout=5, stdin=half)
+    assert (ran.code, guard.exists()) == (75, False)
+    with pytest.raises(Fenced):
+        await hosts.claim("h1", 4)
+
+
+async def test_an_epoch_that_cannot_be_read_is_not_none(
+    hosts: SshHosts, layout: LayoutConfig
+) -> None:
+    await hosts.claim("h1", 5)
+    epoch = Path(layout.epoch)
+    epoch.unlink()
+    epoch.mkdir()
+    with pytest.raises(StepFailed, match="cannot be read"):
+        await hosts.claim("h1", 4)
+
+
+async def test_an_order_that_nobody_waits_for_is_not_carried_out_later(
+    hosts: SshHosts, layout: LayoutConfig, tmp_path: Path
+) -> None:
+    """While somebody has the host's lock; `_call_seconds` is how long pawl waits for an answer."""
+    for version in ("1.36.0", "1.37.0"):
+        await hosts.stage("h1", "kubelet", version, [staged(tmp_path / "kubelet", b"k")], 1)
+    await hosts.switch("h1", "kubelet", "1.36.0", 1)
+    hosts._call_seconds = 2.0
+    with Path(f"{layout.epoch}.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Temporary, match="another operator is at work"):
+            await hosts.switch("h1", "kubelet", "1.37.0", 1)
+    assert os.readlink(f"{layout.root}/kubelet/current") == "1.36.0"
 
 
 async def test_arguments_are_never_shell(hosts: SshHosts, tmp_path: Path) -> None:

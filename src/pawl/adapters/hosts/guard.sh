@@ -5,16 +5,19 @@
 # plain arguments. Exit codes: 0 done, 64 usage, 69 nobody answers at a socket, 74 the effect
 # failed, 75 try again, 77 fenced, 78 a needed tool is missing.
 #
-# usage: guard EPOCH_FILE EPOCH VERB [ARG...]
+# usage: guard EPOCH_FILE EPOCH SECONDS VERB [ARG...]
+# SECONDS: how long to wait for the lock. Less than who called waits for the answer: what nobody
+# waits for any more must not happen later.
 set -eu
 umask 022
 LC_ALL=C
 export LC_ALL
-epoch_file=$1 epoch=$2 verb=$3
-shift 3
+epoch_file=$1 epoch=$2 seconds=$3 verb=$4
+shift 4
 
 fail() { code=$1; shift; echo "$*" >&2; exit "$code"; }
 flush() { sync -- "$@" 2>/dev/null || sync; }
+digest() { sha256sum <"$1" | cut -d' ' -f1; }
 
 # install_file DESTINATION TEMPORARY: rename in, keeping owner and mode of what was there.
 install_file() {
@@ -42,9 +45,10 @@ order() {
 case $epoch in '' | *[!0-9]*) fail 64 "the epoch must be a number" ;; esac
 mkdir -p -- "$(dirname -- "$epoch_file")"
 exec 9>>"$epoch_file.lock"
-flock -w 30 9 || fail 75 "another operator is at work on this host"
+flock -w "$seconds" 9 || fail 75 "another operator is at work on this host"
 
-seen=$(cat -- "$epoch_file" 2>/dev/null || echo 0)
+seen=0
+[ ! -e "$epoch_file" ] || seen=$(cat -- "$epoch_file") || fail 74 "$epoch_file cannot be read"
 case $seen in '' | *[!0-9]*) fail 74 "$epoch_file does not hold a number" ;; esac
 [ "$epoch" -ge "$seen" ] || fail 77 "epoch $epoch is behind $seen"
 if [ "$epoch" -gt "$seen" ]; then
@@ -61,7 +65,7 @@ commit) # UPLOADED FINAL: SHA-256 list on stdin; verify, flush, rename in beside
 	sums=$(cat)
 	if [ -d "$uploaded" ]; then
 		cd -- "$uploaded"
-		printf '%s\n' "$sums" | sha256sum -c --quiet >&2 || fail 74 "a checksum is wrong"
+		printf '%s\n' "$sums" | sha256sum -c --strict --quiet >&2 || fail 74 "a checksum is wrong"
 		chmod 0755 -- *
 		flush ./*
 		cd /
@@ -74,7 +78,7 @@ commit) # UPLOADED FINAL: SHA-256 list on stdin; verify, flush, rename in beside
 		fi
 		flush "$(dirname -- "$final")"
 	else # committed before, and the answer was lost
-		cd -- "$final" && printf '%s\n' "$sums" | sha256sum -c --quiet >&2 ||
+		cd -- "$final" && printf '%s\n' "$sums" | sha256sum -c --strict --quiet >&2 ||
 			fail 74 "a checksum is wrong"
 	fi
 	;;
@@ -85,12 +89,18 @@ switch) # DIRECTORY VERSION: point DIRECTORY/current at VERSION by one rename
 	mv -T -f -- "$1/.current.pawl" "$1/current"
 	flush "$1"
 	;;
-write) # FILE SHA256: replace FILE by stdin if its content still has that checksum
+write) # FILE OLD NEW: replace FILE by stdin if its content has the SHA-256 OLD, and stdin has NEW
 	now=absent
-	[ ! -e "$1" ] || now=$(sha256sum <"$1" | cut -d' ' -f1)
+	[ ! -e "$1" ] || now=$(digest "$1")
 	[ "$now" = "$2" ] || fail 75 "$1 was changed by somebody else meanwhile"
 	mkdir -p -- "$(dirname -- "$1")"
-	cat >"$1.pawl"
+	rm -f -- "$1.pawl"
+	(umask 077 && cat >"$1.pawl")
+	# A connection that breaks ends stdin as its end would.
+	if [ "$(digest "$1.pawl")" != "$3" ]; then
+		rm -f -- "$1.pawl"
+		fail 75 "what is to stand in $1 did not arrive as a whole"
+	fi
 	install_file "$1" "$1.pawl"
 	;;
 stop) # UNIT: order the stop; who called waits, so that the lock is not held meanwhile

@@ -28,7 +28,22 @@ from pawl.ports.hosts import StagedFile
 GUARD = resources.files("pawl.adapters.hosts").joinpath("guard.sh").read_text()
 POLL_SECONDS = 0.1
 PROBE_SECONDS = 15.0
-_INSTALL = 'umask 077 && mkdir -p -- "$(dirname "$1")" && cat >"$1.$$" && mv -f -- "$1.$$" "$1"'
+INSTALL = """\
+set -eu
+umask 077
+mkdir -p -- "$(dirname -- "$1")"
+cat >"$1.$$"
+if [ "$(sha256sum <"$1.$$" | cut -d' ' -f1)" != "$2" ]; then
+	rm -f -- "$1.$$"
+	echo "it did not arrive as a whole" >&2
+	exit 75
+fi
+sync -- "$1.$$" 2>/dev/null || sync
+mv -f -- "$1.$$" "$1"
+sync -- "$(dirname -- "$1")" 2>/dev/null || sync
+"""
+"""Half a guard would let everything pass: a shell that finds its script at an end says 0. So what
+arrived is compared, and on disk before it has its name."""
 _READ = '[ ! -e "$1" ] || cat -- "$1"'
 EXIT_SILENT, EXIT_AGAIN, EXIT_FENCED, EXIT_MISSING = 69, 75, 77, 78
 
@@ -50,8 +65,9 @@ class SshHosts:
         self._connections = connections
         self._layout = layout
         self._timeouts = timeouts
-        digest = hashlib.sha256(GUARD.encode()).hexdigest()[:12]
-        self._guard = posixpath.join(posixpath.dirname(layout.epoch), f"guard-{digest}")
+        self._digest = hashlib.sha256(GUARD.encode()).hexdigest()
+        name = f"guard-{self._digest[:12]}"
+        self._guard = posixpath.join(posixpath.dirname(layout.epoch), name)
         self._call_seconds = max(10.0, 2 * timeouts.read)
 
     # -- the guard ---------------------------------------------------------------------------
@@ -70,13 +86,17 @@ class SshHosts:
         Raises `Fenced`, `Temporary` (somebody else's lock or edit), `StepFailed`, `Unreachable`.
         """
         deadline = timeout or self._call_seconds
-        argv = [*self._connections.prefix, "/bin/sh", self._guard]
-        argv += [self._layout.epoch, str(epoch), verb, *args]
+        argv = self._argv(epoch, deadline, verb, *args)
         ran = await self._connections.run(host, argv, timeout=deadline, stdin=stdin)
         if ran.code in (2, 127) and self._guard in ran.err:  # the shell: no such file
             await self._install(host)
             ran = await self._connections.run(host, argv, timeout=deadline, stdin=stdin)
         return self._judge(host, verb, ran)
+
+    def _argv(self, epoch: int, deadline: float, verb: str, *args: str) -> list[str]:
+        waits = int(deadline / 2)
+        script = [*self._connections.prefix, "/bin/sh", self._guard]
+        return [*script, self._layout.epoch, str(epoch), str(waits), verb, *args]
 
     def _judge(self, host: str, verb: str, ran: Ran) -> str:
         why = ran.err.strip() or f"exit code {ran.code}"
@@ -96,7 +116,8 @@ class SshHosts:
         raise StepFailed(f"{host} could not {verb}: {why}")
 
     async def _install(self, host: str) -> None:
-        argv = [*self._connections.prefix, "/bin/sh", "-c", _INSTALL, "sh", self._guard]
+        argv = [*self._connections.prefix, "/bin/sh", "-c", INSTALL, "sh"]
+        argv += [self._guard, self._digest]
         ran = await self._connections.run(host, argv, timeout=self._call_seconds, stdin=GUARD)
         if ran.code != 0:
             raise StepFailed(
@@ -132,7 +153,7 @@ class SshHosts:
 
     async def _holds(self, host: str, directory: str, sums: str) -> bool:
         """Whether the directory already holds exactly these contents (a resumed run)."""
-        argv = ["/bin/sh", "-c", 'cd -- "$1" && sha256sum -c --quiet', "sh", directory]
+        argv = ["/bin/sh", "-c", 'cd -- "$1" && sha256sum -c --strict --quiet', "sh", directory]
         ran = await self._connections.run(host, argv, timeout=self._timeouts.stage, stdin=sums)
         return ran.code == 0
 
@@ -287,5 +308,6 @@ class SshHosts:
         self, host: str, path: str, before: str | None, after: str, epoch: int
     ) -> None:
         """Replace the file atomically if it still holds `before`; else raises `Temporary`."""
-        digest = "absent" if before is None else hashlib.sha256(before.encode()).hexdigest()
-        await self.guarded(host, epoch, "write", path, digest, stdin=after)
+        old = "absent" if before is None else hashlib.sha256(before.encode()).hexdigest()
+        new = hashlib.sha256(after.encode()).hexdigest()
+        await self.guarded(host, epoch, "write", path, old, new, stdin=after)
