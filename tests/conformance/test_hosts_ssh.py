@@ -13,11 +13,12 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 from support_sshd import SSHD, Systemd, free_port, keygen, sshd
 
-from pawl.adapters.hosts import Connections, HostReader, Inventory, SshHosts
+from pawl.adapters.hosts import Connections, HostReader, Inventory, SshHosts, ssh
 from pawl.adapters.hosts.ssh import GUARD, INSTALL
 from pawl.core.config import HostConfig, LayoutConfig, SshConfig, TimeoutConfig
 from pawl.core.errors import Fenced, StepFailed, Temporary, Unreachable
@@ -189,7 +190,7 @@ async def test_a_file_that_did_not_arrive_as_a_whole_replaces_nothing(
 async def test_a_file_is_never_readable_for_more_than_may_read_it(
     hosts: SshHosts, layout: LayoutConfig, connections: Connections
 ) -> None:
-    """A balancer's configuration holds passwords: also its half of a moment is nobody's business."""
+    """A balancer's configuration holds passwords, also in the moment before it has its mode."""
     await hosts.claim("h1", 1)
     path = f"{layout.root}/secret.cfg"
     writing = hosts._argv(1, 10.0, "write", path, "absent", digest("x"))
@@ -208,7 +209,14 @@ async def test_half_a_guard_is_none(hosts: SshHosts, layout: LayoutConfig, part:
     await hosts.claim("h1", 5)
     guard = next(Path(layout.epoch).parent.glob("guard-*"))
     guard.unlink()
-    install = ["/bin/sh", "-c", INSTALL, "sh", str(guard), hashlib.sha256(GUARD.encode()).hexdigest()]
+    install = [
+        "/bin/sh",
+        "-c",
+        INSTALL,
+        "sh",
+        str(guard),
+        hashlib.sha256(GUARD.encode()).hexdigest(),
+    ]
     half = GUARD[: int(part * len(GUARD))]
     ran = await hosts._connections.run("h1", install, timeout=5, stdin=half)
     assert (ran.code, guard.exists()) == (75, False)
@@ -255,6 +263,77 @@ async def test_a_deadline_means_unknown_and_the_next_call_works(connections: Con
     with pytest.raises(Unreachable, match=r"within 0\.2 s"):
         await connections.run("h1", ["sleep", "5"], timeout=0.2)
     assert (await connections.run("h1", ["echo", "back"], timeout=5)).out == "back\n"
+
+
+async def test_a_late_answer_breaks_off_nothing_beside_it(connections: Connections) -> None:
+    async with asyncio.TaskGroup() as group:
+        upload = group.create_task(connections.run("h1", ["sleep", "0.8"], timeout=20))
+        await asyncio.sleep(0.2)
+        with pytest.raises(Unreachable, match=r"within 0\.2 s"):
+            await connections.run("h1", ["sleep", "5"], timeout=0.2)
+        assert (await connections.run("h1", ["echo", "anew"], timeout=5)).out == "anew\n"
+    assert upload.result().code == 0
+    assert len(connections._users) == 0
+
+
+async def test_only_the_connection_that_was_late_is_given_up(connections: Connections) -> None:
+    """Two are late on the first; the second of them finds another one in its place."""
+
+    async def late(seconds: float) -> None:
+        with pytest.raises(Unreachable):
+            await connections.run("h1", ["sleep", "9"], timeout=seconds)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(late(0.3))
+        group.create_task(late(0.6))
+        await asyncio.sleep(0.4)
+        anew = group.create_task(connections.run("h1", ["sleep", "0.6"], timeout=20))
+    assert anew.result().code == 0
+
+
+async def test_what_a_dead_operator_left_does_not_pile_up(
+    hosts: SshHosts, layout: LayoutConfig, tmp_path: Path
+) -> None:
+    left = Path(layout.root, "etcd", ".pawl-3.6.14-3")
+    left.mkdir(parents=True)
+    (left / "etcd").write_bytes(b"half of it")
+    mine = Path(layout.root, "etcd", ".pawl-3.5.33-4")
+    mine.mkdir()
+    await hosts.stage("h1", "etcd", "3.6.14", [staged(tmp_path / "etcd", b"binary")], 4)
+    assert sorted(os.listdir(f"{layout.root}/etcd")) == [".pawl-3.5.33-4", "3.6.14"]
+    await hosts.stage("h1", "etcd", "3.6.14", [staged(tmp_path / "etcd", b"binary")], 5)
+    assert os.listdir(f"{layout.root}/etcd") == ["3.6.14"], "also where nothing has to be uploaded"
+
+
+async def test_a_local_file_that_is_gone_is_no_host_out_of_reach(
+    hosts: SshHosts, tmp_path: Path
+) -> None:
+    file = staged(tmp_path / "etcd", b"binary")
+    file.path.unlink()
+    with pytest.raises(StepFailed, match="on this machine cannot be read"):
+        await hosts.stage("h1", "etcd", "3.6.14", [file], 1)
+
+
+async def test_a_restored_snapshot_does_not_outlive_the_proof(
+    hosts: SshHosts, layout: LayoutConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds every Secret of the cluster."""
+    restores = tmp_path / "restores"
+    (restores / "pawl-restore-of-somebody-dead").mkdir(parents=True)
+    monkeypatch.setattr(ssh, "RESTORES", f"{restores}/pawl-restore-")
+    tool = Path(layout.root, "etcd", "current", "etcdutl")
+    tool.parent.mkdir(parents=True)
+    tool.write_text(f"#!/bin/sh\ncd {tmp_path} && ls restores >new && mv new ran\nsleep 30\n")
+    tool.chmod(0o755)
+    snapshot = tmp_path / "etcd-1.db"
+    snapshot.write_bytes(b"secrets")
+    async with anyio.create_task_group() as group:
+        group.start_soon(hosts.restore_snapshot, "h1", snapshot, 1, 1)
+        while not (tmp_path / "ran").exists():
+            await asyncio.sleep(0.02)
+        group.cancel_scope.cancel()
+    assert len((tmp_path / "ran").read_text().split()) == 1, "one at a time, whoever began it"
+    assert not list(restores.iterdir())
 
 
 async def test_a_connection_that_drops_under_a_command_means_unknown(

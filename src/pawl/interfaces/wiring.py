@@ -7,7 +7,9 @@ SSH connection. Leaving the context closes what was opened.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
@@ -91,6 +93,13 @@ def find_config(given: Path | None) -> Path:
     return path.resolve()
 
 
+def _as_many_files_as_allowed() -> None:
+    """A connection to each host is kept, and a shell allows 1,024 open files unless asked."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 class Session:
     """One cluster as one command sees it: its configuration and its ports.
 
@@ -145,6 +154,7 @@ class Session:
 
     @cached_property
     def _connections(self) -> Connections:
+        _as_many_files_as_allowed()
         connections = Connections(self.config.ssh, self.inventory)
         self._stack.push_async_callback(connections.aclose)
         return connections

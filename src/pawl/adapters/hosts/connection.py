@@ -2,7 +2,8 @@
 
 Host keys are always verified: the known_hosts file is read anew for each connection, since a
 rebuilt machine comes with a new key that its provider has written there. A connection that
-missed a deadline is thrown away, for behind a silent peer it cannot be told from a dead one.
+missed a deadline serves nobody anew, for behind a silent peer it cannot be told from a dead one.
+Who uses it already keeps it: a question that was late must not break off an upload beside it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import asyncssh
@@ -48,6 +50,7 @@ class Connections:
         self._ssh = ssh
         self._inventory = inventory
         self._open: dict[str, asyncssh.SSHClientConnection] = {}
+        self._users: Counter[asyncssh.SSHClientConnection] = Counter()
         self._locks: dict[str, asyncio.Lock] = {}
 
     @property
@@ -58,17 +61,20 @@ class Connections:
     @asynccontextmanager
     async def use(self, name: str, timeout: float) -> AsyncIterator[asyncssh.SSHClientConnection]:
         """The host's connection, within `timeout` seconds; any failure raises `Unreachable`."""
+        connection: asyncssh.SSHClientConnection | None = None
         try:
             async with asyncio.timeout(timeout):
-                yield await self._connection(name)
+                connection = await self._connection(name)
+                with self._used(name, connection):
+                    yield connection
         except TimeoutError:
-            self._drop(name)
+            self._drop(name, connection)
             raise Unreachable(
                 f"host {name} did not answer over SSH within {timeout:g} s; "
                 "what it did meanwhile is unknown"
             ) from None
         except (asyncssh.ConnectionLost, asyncssh.ChannelOpenError, BrokenPipeError) as error:
-            self._drop(name)
+            self._drop(name, connection)
             raise Unreachable(f"the SSH connection to {name} broke: {error}") from error
         except asyncssh.HostKeyNotVerifiable as error:
             raise Unreachable(
@@ -81,7 +87,7 @@ class Connections:
                 "add the public key to its authorized_keys"
             ) from error
         except (OSError, asyncssh.Error) as error:
-            self._drop(name)
+            self._drop(name, connection)
             raise Unreachable(f"host {name} cannot be reached over SSH: {error}") from error
 
     async def run(
@@ -96,7 +102,7 @@ class Connections:
             done = await process.wait()
             if done.exit_status is None:
                 # Neither a status nor a signal: the channel was closed under the command.
-                self._drop(name)
+                self._drop(name, connection)
                 raise Unreachable(
                     f"the SSH connection to {name} broke before the command had ended; what it "
                     "did is unknown"
@@ -161,8 +167,26 @@ class Connections:
                 f"{self._ssh.key} or {self._ssh.known_hosts} cannot be used for SSH: {error}"
             ) from error
 
-    def _drop(self, name: str) -> None:
-        if connection := self._open.pop(name, None):
+    @contextmanager
+    def _used(self, name: str, connection: asyncssh.SSHClientConnection) -> Iterator[None]:
+        self._users[connection] += 1
+        try:
+            yield
+        finally:
+            self._users[connection] -= 1
+            if not self._users[connection]:
+                del self._users[connection]
+                if self._open.get(name) is not connection:
+                    connection.abort()
+
+    def _drop(self, name: str, connection: asyncssh.SSHClientConnection | None) -> None:
+        """Nobody takes it any more; the last who uses it ends it. Another one that was opened in
+        its place stays."""
+        if connection is None:
+            return
+        if self._open.get(name) is connection:
+            del self._open[name]
+        if connection not in self._users:
             connection.abort()
 
     async def aclose(self) -> None:

@@ -113,6 +113,11 @@ start) # UNIT
 remove) # DIRECTORY: a throw-away one that pawl made
 	case $1 in */pawl-* | */.pawl-*) rm -rf -- "$1" ;; *) fail 64 "$1 is not pawl's" ;; esac
 	;;
+sweep) # PREFIX: the throw-away directories of operators before this one, which died or lost the host
+	for left in "$1"*; do
+		case $left in *-"$epoch") ;; */pawl-* | */.pawl-*) rm -rf -- "$left" ;; esac
+	done
+	;;
 socket) # SOCKET: one command from stdin to a unix socket, its answer to stdout
 	command -v socat >/dev/null || fail 78 "socat is not installed"
 	socat -t 5 - "UNIX-CONNECT:$1" 2>/dev/null || fail 69 "nobody listens there"

@@ -11,12 +11,12 @@ import asyncio
 import hashlib
 import json
 import posixpath
-import secrets
 import time
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+import anyio
 import asyncssh
 
 from pawl.adapters.hosts import flagcheck, flagsfile
@@ -26,6 +26,7 @@ from pawl.core.errors import Fenced, StepFailed, Temporary, Unreachable
 from pawl.ports.hosts import StagedFile
 
 GUARD = resources.files("pawl.adapters.hosts").joinpath("guard.sh").read_text()
+RESTORES = "/var/tmp/pawl-restore-"
 POLL_SECONDS = 0.1
 PROBE_SECONDS = 15.0
 INSTALL = """\
@@ -136,10 +137,11 @@ class SshHosts:
         directory = posixpath.join(self._layout.root, component)
         final = posixpath.join(directory, version)
         sums = "".join(f"{f.sha256}  {f.name}\n" for f in files)
-        await self.claim(host, epoch)
+        await self.guarded(host, epoch, "sweep", posixpath.join(directory, ".pawl-"))
         if await self._holds(host, final, sums):
             return
-        upload = posixpath.join(directory, f".pawl-{version}-{secrets.token_hex(6)}")
+        # By its epoch nobody else writes there, and a second try takes no more of the disk.
+        upload = posixpath.join(directory, f".pawl-{version}-{epoch}")
         try:
             await self._upload(host, upload, files)
             await self.guarded(
@@ -163,7 +165,7 @@ class SshHosts:
                 async with connection.start_sftp_client() as sftp:
                     await sftp.makedirs(directory, exist_ok=True)
                     for file in files:
-                        await sftp.put(str(file.path), posixpath.join(directory, file.name))
+                        await _put(sftp, file.path, posixpath.join(directory, file.name))
             except asyncssh.SFTPError as error:
                 raise StepFailed(
                     f"the upload to {directory} on {host} failed: {error}; "
@@ -241,8 +243,8 @@ class SshHosts:
     async def restore_snapshot(
         self, host: str, snapshot: Path, expected_revision: int, epoch: int
     ) -> str:
-        await self.claim(host, epoch)
-        made = await self._run(host, ["mktemp", "-d", "/var/tmp/pawl-restore-XXXXXXXX"])
+        await self.guarded(host, epoch, "sweep", RESTORES)
+        made = await self._run(host, ["mktemp", "-d", f"{RESTORES}XXXXXXXX"])
         directory = made.strip()
         etcdutl = posixpath.join(self._layout.root, "etcd", "current", "etcdutl")
         file = posixpath.join(directory, "snapshot.db")
@@ -252,7 +254,7 @@ class SshHosts:
                 self._connections.use(host, self._timeouts.stage) as connection,
                 connection.start_sftp_client() as sftp,
             ):
-                await sftp.put(str(snapshot), file)
+                await _put(sftp, snapshot, file)
             restored = posixpath.join(directory, "restored")
             await self._run(
                 host, [etcdutl, "snapshot", "restore", file, "--data-dir", restored], long=True
@@ -262,7 +264,8 @@ class SshHosts:
                 host, [etcdutl, "snapshot", "status", database, "-w", "json"], long=True
             )
         finally:
-            await self.guarded(host, epoch, "remove", directory)
+            with anyio.CancelScope(shield=True):  # also when pawl is told to stop at once
+                await self.guarded(host, epoch, "remove", directory)
         status = json.loads(said)
         revision, keys = int(status["revision"]), int(status["totalKey"])
         if revision < expected_revision or keys == 0:
@@ -311,3 +314,12 @@ class SshHosts:
         old = "absent" if before is None else hashlib.sha256(before.encode()).hexdigest()
         new = hashlib.sha256(after.encode()).hexdigest()
         await self.guarded(host, epoch, "write", path, old, new, stdin=after)
+
+
+async def _put(sftp: asyncssh.SFTPClient, local: Path, remote: str) -> None:
+    try:
+        await sftp.put(str(local), remote)
+    except OSError as error:
+        if error.filename is None:
+            raise  # the connection
+        raise StepFailed(f"{local} on this machine cannot be read: {error.strerror}") from error
