@@ -57,7 +57,11 @@ def test_an_evicted_pod_ends_while_its_successor_starts_unless_it_has_a_name_or_
     assert (beside.ready, beside.gone) == (7.0, PACE.stop)
     named = of(deployment("StatefulSet"), "evict", 7.0, claims=1)
     assert (named.ready, named.gone) == (PACE.stop + 7.0, PACE.stop)
+    assert named.ready_by == "policy.pace.stop, its pod"
     volume = of(deployment(), "evict", claims=1)
+    assert volume.ready_by == (
+        "policy.pace.stop, policy.pace.detach and attach, policy.pace.pull and ready"
+    )
     assert volume.ready == PACE.stop + PACE.detach + PACE.attach + PACE.pull + PACE.ready
     operator = of(deployment("Cluster"), "operator", 7.0)
     assert (operator.ready, operator.gone) == (PACE.stop, PACE.stop)

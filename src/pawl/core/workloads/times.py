@@ -47,7 +47,7 @@ def predicted(
         hold = _hold(c, method, pace)
         return Times(ready=up, hold=hold, gone=up + hold + end, ready_by=by, gone_by=end_by)
     down = end + claims * (pace.detach + pace.attach)
-    return Times(ready=down + up, gone=end, ready_by=by, gone_by=end_by)
+    return Times(ready=down + up, gone=end, ready_by=f"{end_by}, {by}", gone_by=end_by)
 
 
 def at_best(c: Controller, method: Method, every: Sequence[Pod], claims: int, pace: Pace) -> Times:
@@ -64,6 +64,7 @@ def at_best(c: Controller, method: Method, every: Sequence[Pod], claims: int, pa
     if c.kind in ALIKE and not claims:
         return Times(ready=up, gone=end, ready_by=by, gone_by=end_by)
     volumes = 0.0 if seen else claims * (pace.detach + pace.attach)
+    by = f"{end_by}{', policy.pace.detach and attach' if volumes else ''}, {by}"
     return Times(ready=end + volumes + up, gone=end, ready_by=by, gone_by=end_by)
 
 

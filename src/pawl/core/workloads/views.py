@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pawl.core.findings import Severity
 from pawl.core.render import duration
+from pawl.core.workloads.bound import Piece
 from pawl.core.workloads.facts import Workloads
 from pawl.core.workloads.moves import MovePlan, WorkloadPlan
 from pawl.core.workloads.obstacles import RESOLUTIONS, Obstacle
@@ -73,8 +74,11 @@ def least(made: MovePlan) -> Iterator[str]:
     for p in wave.machines:
         yield f"+ {p}"
     for i, term in enumerate(wave.terms):
-        yield f"{'-' if i else '+'} {term.seconds:.1f} s {term.what}"
-        yield from (f"    {p}" for p in term.pieces)
+        mark, whole = "-" if i else "+", Piece(what=term.what, seconds=term.seconds)
+        if len(term.pieces) == 1 and term.pieces[0].what == term.what:
+            whole = term.pieces[0]
+        yield f"{mark} {whole}"
+        yield from (f"    {p}" for p in term.pieces if p != whole)
 
 
 def told(o: Obstacle) -> Iterator[str]:
