@@ -43,7 +43,7 @@ from _movewatch import NAMESPACE, Api, Measurement, fixtures
 from pawl.core.pace import Pace
 from pawl.core.workloads.bound import lower_bound
 from pawl.core.workloads.schedule import Job
-from pawl.interfaces.cli.lab import open_lab
+from pawl.interfaces.labs import open_lab
 from pawl.lab.cluster import Lab
 from pawl.lab.roles.load_balancer import NODE_PORTS
 from pawl.lab.spec import LabSpec

@@ -17,7 +17,7 @@ from faulty import Cluster
 from pawl_process import end_all
 
 from pawl.core.errors import Refused
-from pawl.interfaces.cli.lab import open_lab
+from pawl.interfaces.labs import open_lab
 from pawl.lab import host
 from pawl.lab.cluster import Lab
 from pawl.lab.spec import LabSpec

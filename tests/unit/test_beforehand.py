@@ -25,7 +25,7 @@ from pawl.core.plan import Plan, Target
 from pawl.core.scan.facts import Call, Missed, Running, ScanFact, Served
 from pawl.core.workloads.facts import Workloads
 from pawl.interfaces import waivers
-from pawl.interfaces.cli.beforehand import Found, Look, parts, passed
+from pawl.interfaces.beforehand import Found, Look, parts, passed
 from pawl.interfaces.cli.plan import compute, left_out, refusal_code, request
 from pawl.ports.inuse import Reading
 from pawl.ports.scan import Take

@@ -352,7 +352,7 @@ class Session:
 
         experiments = None
         if self.config.machines.provider == "lab":
-            from pawl.interfaces.cli.lab import open_lab
+            from pawl.interfaces.labs import open_lab
             from pawl.lab.chaos import Chaos
 
             experiments = Chaos(open_lab(self.config.machines.lab))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -12,7 +11,6 @@ from typing import Annotated, Any, Literal
 import anyio
 from cyclopts import App, Parameter
 from rich.console import Console
-from rich.table import Column, Table
 
 from pawl.adapters.artifacts.cache import IN_USE, Listed
 from pawl.adapters.artifacts.catalog import BUNDLES, COMPONENTS
@@ -20,10 +18,11 @@ from pawl.adapters.artifacts.factory import artifact_store
 from pawl.adapters.artifacts.local import LocalDirectory
 from pawl.core.config import ArtifactsConfig
 from pawl.core.errors import ArtifactError, ConfigError
-from pawl.interfaces.cli.artifact_progress import ProgressLines
+from pawl.interfaces.artifact_progress import ProgressLines
+from pawl.interfaces.cli.options import Format, Output
+from pawl.interfaces.cli.tabular import cell, document, lines
 from pawl.ports.artifacts import Artifact
 
-Output = Literal["table", "json", "yaml"]
 SourceName = Literal["cache", "download", "build"]
 
 app = App(
@@ -35,27 +34,27 @@ app = App(
 @app.command
 def fetch(
     component: str,
-    versions: Annotated[list[str], Parameter(help="One release or several: 1.36.0 1.37.0")],
+    versions: Annotated[list[str], Parameter(help="One release or several: 1.36.0 1.37.0.")],
     /,
     *,
     from_: Annotated[
-        Path | None, Parameter(name="--from", help="Look into this directory first")
+        Path | None, Parameter(name="--from", help="Look into this directory first.")
     ] = None,
     source: Annotated[
         tuple[SourceName, ...],
-        Parameter(help="Ask only these sources, in this order", negative=()),
+        Parameter(help="Ask only these sources, in this order.", negative=()),
     ] = ("cache", "download", "build"),
     into: Annotated[
-        Path | None, Parameter(help="Also put the binaries here, under their names")
+        Path | None, Parameter(help="Also put the binaries here, under their names.")
     ] = None,
     go_cache: Annotated[
         str,
-        Parameter(help="For a build: `default` (the machine's own Go caches) or a directory"),
+        Parameter(help="For a build: `default` (the machine's own Go caches) or a directory."),
     ] = "",
     keep_go_cache: Annotated[
-        bool, Parameter(help="Keep the build's private Go caches (up to 10 GB)", negative=())
+        bool, Parameter(help="Keep the build's private Go caches (up to 10 GB).", negative=())
     ] = False,
-    output: Annotated[Output, Parameter(name=["--output", "-o"])] = "table",
+    output: Output = "table",
 ) -> None:
     """Have binaries in the cache: from there, the official release, or a build.
 
@@ -101,7 +100,7 @@ def import_(
     version: str,
     /,
     *,
-    output: Annotated[Output, Parameter(name=["--output", "-o"])] = "table",
+    output: Output = "table",
 ) -> None:
     """Take binaries from a directory into the cache, replacing what is there.
 
@@ -123,9 +122,9 @@ def import_(
 def list_(
     *,
     known: Annotated[
-        bool, Parameter(help="List what can be fetched instead of what is there", negative=())
+        bool, Parameter(help="List what can be fetched instead of what is there.", negative=())
     ] = False,
-    output: Annotated[Output, Parameter(name=["--output", "-o"])] = "table",
+    output: Output = "table",
 ) -> None:
     """List what the cache holds, the latest used first.
 
@@ -157,12 +156,12 @@ def list_(
 def prune(
     *,
     max_gb: Annotated[
-        float | None, Parameter(help="Keep at most this many gigabytes; 0 removes everything")
+        float | None, Parameter(help="Keep at most this many gigabytes; 0 removes everything.")
     ] = None,
     now: Annotated[
-        bool, Parameter(help="Also what was used within the last hour", negative=())
+        bool, Parameter(help="Also what was used within the last hour.", negative=())
     ] = False,
-    output: Annotated[Output, Parameter(name=["--output", "-o"])] = "table",
+    output: Output = "table",
 ) -> None:
     """Remove what was not used for the longest time, and what broken-off builds left.
 
@@ -215,7 +214,7 @@ def _row(item: Listed) -> dict[str, Any]:
     }
 
 
-def _show_artifacts(artifacts: list[Artifact], output: Output) -> None:
+def _show_artifacts(artifacts: list[Artifact], output: Format) -> None:
     rows = [
         {
             "name": file.name,
@@ -231,31 +230,12 @@ def _show_artifacts(artifacts: list[Artifact], output: Output) -> None:
     _show(rows, ("name", "version", "size", "sha256"), output)
 
 
-def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], output: Output) -> None:
-    if output == "json":
-        print(json.dumps(rows, indent=2))
-    elif output == "yaml":
-        import yaml
-
-        print(yaml.safe_dump(rows, sort_keys=False), end="")
-    else:
-        heads = [Column(name, overflow="fold") for name in columns]
-        table = Table(*heads, box=None, header_style="bold", pad_edge=False)
-        for row in rows:
-            table.add_row(*(_cell(name, row[name]) for name in columns))
-        console = Console()
-        if not console.is_terminal:
-            # A pipe gets whole lines: nothing may be cut at an imagined terminal's width.
-            console = Console(width=400)
-        console.print(table, highlight=False)
-
-
-def _cell(name: str, value: object) -> str:
-    if name == "size" and isinstance(value, int):
-        return _megabytes(value)
-    if isinstance(value, list):
-        return ", ".join(str(v) for v in value)
-    return str(value)
+def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], output: Format) -> None:
+    if output != "table":
+        print(document(rows, output), end="")
+        return
+    sized = [{**row, "size": _megabytes(row["size"])} if "size" in row else row for row in rows]
+    lines([[cell(row[name]) for name in columns] for row in sized], columns)
 
 
 def _megabytes(size: int) -> str:

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from pawl.interfaces.cli import exits
+from pawl.interfaces.cli.options import OUTPUT
+from pawl.interfaces.cli.tabular import document
+
 if TYPE_CHECKING:
     from pawl.core.changelog.facts import Facts
     from pawl.core.changelog.item import Acknowledgement
@@ -48,9 +52,7 @@ def changelog(
     ] = (),
     by: Annotated[str, Parameter(help="Who acknowledges.")] = "",
     note: Annotated[str, Parameter(help="What was done about it.")] = "",
-    output: Annotated[
-        Output, Parameter(name=["--output", "-o"], help="markdown, json or html.")
-    ] = "markdown",
+    output: Annotated[Output, OUTPUT] = "markdown",
 ) -> int:
     """Urgent notes, deprecations and removals between two versions, as a checklist.
 
@@ -61,10 +63,8 @@ def changelog(
         pawl changelog 1.35 1.37 --config pawl.yaml
         pawl changelog 1.35 1.37 --state status.json --manifests deploy/
         pawl changelog 1.36.3 1.37.2 -o html > notes.html
-        pawl changelog 1.36 1.37 --ack 138572-57d9d1 --by "Ada" --note "no v1alpha2 objects"
+        pawl changelog 1.36 1.37 --ack 138572-57d9d1 --by Ada --note "none in use"
     """
-    import msgspec
-
     from pawl.adapters.manifests import changelogs
     from pawl.adapters.store import acknowledgements
     from pawl.core.changelog import render
@@ -118,15 +118,15 @@ def changelog(
     )
     match output:
         case "json":
-            out = msgspec.json.format(msgspec.json.encode(checklist), indent=2).decode() + "\n"
+            out = document(checklist, "json")
         case "html":
             out = render.page(checklist)
         case _:
             out = render.markdown(checklist)
     sys.stdout.write(out)
     if checklist.open:
-        return 2
-    return 3 if unread else 0
+        return exits.REFUSED
+    return exits.INCOMPLETE if unread else exits.DONE
 
 
 def _bounds(since: str, to: str) -> tuple[Version, Version]:

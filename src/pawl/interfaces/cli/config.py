@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from pawl.adapters.config import load_config
 from pawl.adapters.config.reference import json_schema
 from pawl.adapters.config.reference import reference as reference_text
 from pawl.interfaces import wiring
+from pawl.interfaces.cli.options import ConfigFile
 
 app = App(
     name="config",
-    help="Check the configuration, print its schema.\n\nFor example:\n\n"
-    "    pawl config check\n\n    pawl config schema > pawl.schema.json",
+    help="Check the configuration, print its schema and its reference.",
 )
 
 
 @app.command
-def check(*, config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None) -> int:
+def check(*, config: ConfigFile = None) -> int:
     """Read pawl.yaml and name all its mistakes at once, each with how to mend it.
 
     Touches no network but name resolution. Exits with 4 when there is a mistake.
@@ -30,11 +28,6 @@ def check(*, config: Annotated[Path | None, Parameter(name=["--config", "-c"])] 
 
         pawl config check
         pawl config check -c clusters/shop/pawl.yaml
-
-    Parameters
-    ----------
-    config
-        pawl.yaml; default $PAWL_CONFIG, else ./pawl.yaml.
     """
     path = wiring.find_config(config)
     loaded = load_config(path)

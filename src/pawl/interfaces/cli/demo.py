@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from pawl.core.errors import PawlError
+from pawl.interfaces.cli.options import SWITCH
 from pawl.lab.store import LabDir, default_root
 
 
@@ -81,7 +82,7 @@ def demo(
     etcd_to: str = "3.6.14",
     workers: int = 3,
     node_strategy: Literal["replace", "in-place"] = "replace",
-    keep: bool = False,
+    keep: Annotated[bool, SWITCH] = False,
 ) -> int:
     """Raise a lab, upgrade it one minor under load, print the report, take the lab down.
 

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from pawl.adapters.config import draft
 from pawl.core.errors import ConfigError
 from pawl.interfaces.cli.dash import MAY_BE_DASH
+from pawl.interfaces.cli.options import SWITCH
 
 
 def init(
@@ -20,7 +21,7 @@ def init(
     kubeconfig: Annotated[Path | None, Parameter(name=["--kubeconfig", "-k"])] = None,
     output: Annotated[Path, MAY_BE_DASH, Parameter(name=["--output", "-o"])] = Path("pawl.yaml"),
     cluster: str = "",
-    force: Annotated[bool, Parameter(negative="")] = False,
+    force: Annotated[bool, SWITCH] = False,
 ) -> int:
     """Draft pawl.yaml from a kubeconfig and a list of hosts. Reads no cluster.
 
@@ -29,7 +30,8 @@ def init(
 
     For example:
 
-        printf 'cp-1,198.18.0.51,control-plane+etcd\\nw-1,198.18.0.101,worker\\n' > hosts.csv
+        echo cp-1,198.18.0.51,control-plane+etcd > hosts.csv
+        echo w-1,198.18.0.101,worker >> hosts.csv
         pawl init hosts.csv --kubeconfig admin.kubeconfig
         pawl init hosts.csv -o - | less
 

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 
+from pawl.interfaces.cli import exits
+from pawl.interfaces.cli.options import OUTPUT, ConfigFile, Kubeconfig
+from pawl.interfaces.cli.tabular import document, emit, lines
+
 if TYPE_CHECKING:
     from pawl.core.config import Config
     from pawl.core.inventory.facts import Binary, InventoryFacts
@@ -25,20 +29,15 @@ def inventory(
     to: Annotated[
         str, Parameter(help="The minor you go to, such as 1.37 (default: the next one).")
     ] = "",
-    config: Annotated[
-        Path | None,
-        Parameter(name=["--config", "-c"], help="pawl.yaml ($PAWL_CONFIG, else ./pawl.yaml)."),
-    ] = None,
-    kubeconfig: Annotated[
-        Path | None, Parameter(help="The API alone, with this kubeconfig and no pawl.yaml.")
-    ] = None,
+    config: ConfigFile = None,
+    kubeconfig: Kubeconfig = None,
     hosts: Annotated[
         bool, Parameter(help="Read audit logs and programs on the hosts of pawl.yaml.")
     ] = True,
     audit: Annotated[
         tuple[Path, ...], Parameter(help="An audit log that was fetched; repeatable.", negative=())
     ] = (),
-    audit_days: Annotated[float, Parameter(help="How far back rotated logs are read.")] = 7.0,
+    audit_days: Annotated[float, Parameter(help="Days that rotated logs are read back.")] = 7.0,
     owners: Annotated[
         Path | None, Parameter(help=f"Ownership file (default: {OWNERS} where it is there).")
     ] = None,
@@ -59,21 +58,20 @@ def inventory(
             negative=(),
         ),
     ] = (),
-    output: Annotated[
-        Output, Parameter(name=["--output", "-o"], help="table, json, yaml, csv, markdown or html.")
-    ] = "table",
+    output: Annotated[Output, OUTPUT] = "table",
 ) -> int:
     """List what depends on the Kubernetes API, with owner, chart, library and verdict for each hop.
 
     Reads RBAC, workloads, Helm releases (never a value of them), CRDs, and where there is a way to
     them audit logs and the programs that pods run. Changes nothing.
 
-    Exit codes: 0, 1 warnings, 2 blockers, 3 something was not read, 4 an error.
+    Exit codes: 0 nothing to warn of, 1 warnings, 2 blockers, 3 something was not read, 4 an error.
 
     For example:
 
         pawl inventory --to 1.37
-        pawl inventory --to 1.37 --kubeconfig ~/.kube/config --audit audit.log -o csv > clients.csv
+        pawl inventory --to 1.37 --audit audit.log -o csv > clients.csv
+        pawl inventory --to 1.37 --kubeconfig ~/.kube/config
         pawl inventory --to 1.37 -o html > inventory.html
         pawl inventory --binary ./controller --binary image.tar
     """
@@ -145,12 +143,8 @@ def shown(found: Inventory, output: Output) -> str:
     from pawl.core.inventory import render
 
     match output:
-        case "json":
-            return msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n"
-        case "yaml":
-            import yaml
-
-            return yaml.safe_dump(msgspec.to_builtins(found), sort_keys=False)
+        case "json" | "yaml":
+            return document(found, output)
         case "csv":
             return render.as_csv(found)
         case "markdown":
@@ -164,7 +158,6 @@ def shown(found: Inventory, output: Output) -> str:
 
 def table(found: Inventory) -> None:
     from pawl.core.inventory import render
-    from pawl.interfaces.cli.tabular import lines
 
     if found.clients:
         rows = [render.row(c) for c in found.clients]
@@ -189,7 +182,6 @@ def programs(paths: tuple[Path, ...], output: Output) -> int:
     from pawl.adapters.inventory.gofile import binaries
     from pawl.core.errors import ConfigError
     from pawl.core.inventory.gobuild import client_go_minor
-    from pawl.interfaces.cli.tabular import emit, lines
 
     if output not in ("table", "json", "yaml"):
         raise ConfigError("pawl inventory --binary", ["writes -o table, json or yaml"])
@@ -204,7 +196,7 @@ def programs(paths: tuple[Path, ...], output: Output) -> int:
         raise unread[0]
     for each in unread:
         print(f"pawl: {each}", file=sys.stderr)
-    code = 3 if unread else 0
+    code = exits.INCOMPLETE if unread else exits.DONE
     if output != "table":
         emit(found, (), output)
         return code

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from pawl.core.knowledge.rows import key
-from pawl.interfaces.cli.tabular import Format, cell, emit, lines
+from pawl.interfaces.cli import exits
+from pawl.interfaces.cli.options import Corrections, Output
+from pawl.interfaces.cli.tabular import cell, emit, lines
 
 app = App(
     name="knowledge",
     help="The tables behind the checks, derived from the releases' own source (docs/knowledge.md).",
 )
-
-Output = Annotated[Format, Parameter(name=["--output", "-o"], help="table, json or yaml.")]
-Corrections = Annotated[
-    tuple[Path, ...],
-    Parameter(
-        name="--corrections",
-        help="A file with your own rows; may be given repeatedly.",
-        negative=(),
-    ),
-]
 
 
 @app.command
@@ -31,7 +22,9 @@ def removals(
     *,
     since: Annotated[str, Parameter(name="--from", help="Only what goes after this minor.")] = "",
     to: Annotated[str, Parameter(help="Only what is gone at this minor.")] = "",
-    subresources: Annotated[bool, Parameter(help="Types of subresources too.")] = False,
+    subresources: Annotated[
+        bool, Parameter(help="Types of subresources too.", negative=())
+    ] = False,
     output: Output = "table",
     corrections: Corrections = (),
 ) -> int:
@@ -73,7 +66,7 @@ def stored(
 ) -> int:
     """Versions in which an object may lie in etcd that a minor cannot read any more.
 
-    Example:
+    For example:
 
         pawl knowledge stored --to 1.37
     """
@@ -90,7 +83,7 @@ def stored(
 @app.command
 def gates(
     *,
-    removed: Annotated[bool, Parameter(help="Only gates that are gone.")] = False,
+    removed: Annotated[bool, Parameter(help="Only gates that are gone.", negative=())] = False,
     at: Annotated[str, Parameter(help="As it is at this minor.")] = "",
     output: Output = "table",
     corrections: Corrections = (),
@@ -132,7 +125,7 @@ def flags(
     component: Annotated[str, Parameter(help="A component, or etcd.")] = "",
     /,
     *,
-    removed: Annotated[bool, Parameter(help="Only flags that are gone.")] = False,
+    removed: Annotated[bool, Parameter(help="Only flags that are gone.", negative=())] = False,
     output: Output = "table",
     corrections: Corrections = (),
 ) -> int:
@@ -166,7 +159,7 @@ def flags(
 def fields(*, output: Output = "table", corrections: Corrections = ()) -> int:
     """Fields that went away or became required while their kind stayed.
 
-    Example:
+    For example:
 
         pawl knowledge fields -o json
     """
@@ -192,7 +185,7 @@ def fields(*, output: Output = "table", corrections: Corrections = ()) -> int:
 def releases(*, output: Output = "table", corrections: Corrections = ()) -> int:
     """Minors of Kubernetes and etcd: released, end of life, latest patch.
 
-    Example:
+    For example:
 
         pawl knowledge releases
     """
@@ -210,7 +203,7 @@ def releases(*, output: Output = "table", corrections: Corrections = ()) -> int:
 def plugins(*, output: Output = "table") -> int:
     """Admission plugins, by minor.
 
-    Example:
+    For example:
 
         pawl knowledge plugins
     """
@@ -224,7 +217,7 @@ def plugins(*, output: Output = "table") -> int:
 def configurations(*, output: Output = "table") -> int:
     """Kinds of component configuration files, by minor.
 
-    Example:
+    For example:
 
         pawl knowledge configurations
     """
@@ -238,7 +231,7 @@ def configurations(*, output: Output = "table") -> int:
 def in_tree(*, output: Output = "table") -> int:
     """Volume plugins and cloud providers inside the binaries, by minor.
 
-    Example:
+    For example:
 
         pawl knowledge in-tree
     """
@@ -252,7 +245,7 @@ def in_tree(*, output: Output = "table") -> int:
 def demands(*, output: Output = "table", corrections: Corrections = ()) -> int:
     """What each minor asks of etcd, kernel, cgroups and container runtime.
 
-    Example:
+    For example:
 
         pawl knowledge demands
     """
@@ -266,7 +259,7 @@ def demands(*, output: Output = "table", corrections: Corrections = ()) -> int:
 def disagreements(*, output: Output = "table") -> int:
     """Where two derivations differ, and which one was taken.
 
-    Example:
+    For example:
 
         pawl knowledge disagreements
     """
@@ -285,7 +278,7 @@ def coverage(
 ) -> int:
     """What is known about a minor, from where and how fresh. An unknown one is refused.
 
-    Example:
+    For example:
 
         pawl knowledge coverage --target 1.37
     """
@@ -303,4 +296,4 @@ def coverage(
             print(f"  {name} {version}")
         if found.disagreements:
             print(f"{found.disagreements} disagreements: pawl knowledge disagreements")
-    return 3 if found.missing else 0
+    return exits.INCOMPLETE if found.missing else exits.DONE

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import anyio
 import msgspec
-import yaml
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.table import Table
 
-from pawl.adapters.artifacts.factory import artifact_store, cache_home
-from pawl.core.config import ArtifactsConfig
 from pawl.core.errors import ConfigError
-from pawl.interfaces.cli.artifact_progress import ProgressLines
+from pawl.interfaces.cli.options import Format, Output
+from pawl.interfaces.cli.tabular import emit
+from pawl.interfaces.labs import open_lab
 from pawl.lab import load as traffic
 from pawl.lab.addressing import capacity
-from pawl.lab.cluster import Lab
 from pawl.lab.spec import LabRole, LabSpec, Topology
 from pawl.lab.store import default_root, labs
 from pawl.lab.versions import resolve
-from pawl.ports.artifacts import Artifact
 
-Output = Literal["table", "json", "yaml"]
-OutputOption = Annotated[Output, Parameter(name=["--output", "-o"], help="How to print it")]
-Name = Annotated[str, Parameter(name="--name", help="Which lab")]
+Name = Annotated[str, Parameter(name="--name", help="Which lab.")]
 
 DEFAULT = "lab"
 K8S_DEFAULT = ("kubernetes", "1.36")
@@ -44,60 +37,25 @@ machine = App(name="machine", help="Single machines of a lab.")
 app.command(machine)
 
 
-def open_lab(name: str) -> Lab:
-    """The lab with the artefact resolver behind it. PAWL_LAB_ARTIFACTS is looked into first."""
-    store = artifact_store(ArtifactsConfig(local=os.environ.get("PAWL_LAB_ARTIFACTS", "")))
-
-    def fetch(product: str, version: str) -> Artifact:
-        async def get() -> Artifact:
-            with ProgressLines() as report:
-                return await store.resolver.fetch(product, version, progress=report)
-
-        return anyio.run(get)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    return Lab(name, fetch=fetch, cache=cache_home() / "lab", say=say)
-
-
-def _print(rows: list[dict[str, Any]], output: Output) -> None:
-    if output == "json":
-        print(msgspec.json.format(msgspec.json.encode(rows)).decode())
-    elif output == "yaml":
-        print(yaml.safe_dump(rows, sort_keys=False), end="")
-    else:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in rows[0] if rows else ():
-            table.add_column(column.replace("_", " ").upper(), overflow="fold")
-        for row in rows:
-            table.add_row(*(_cell(v) for v in row.values()))
-        Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return " ".join(f"{k}={v}" for k, v in value.items())
-    return str(value)
+def _print(rows: list[dict[str, Any]], output: Format) -> None:
+    emit(rows, tuple(rows[0]) if rows else (), output)
 
 
 @app.command
 def up(
     *,
     name: Name = DEFAULT,
-    kubernetes: Annotated[str, Parameter(help="Minor or exact version")] = K8S_DEFAULT[1],
-    etcd: Annotated[str, Parameter(help="Minor or exact version")] = ETCD_DEFAULT[1],
-    topology: Annotated[Topology, Parameter(help="etcd on own machines, or stacked")] = "external",
+    kubernetes: Annotated[str, Parameter(help="Minor or exact version.")] = K8S_DEFAULT[1],
+    etcd: Annotated[str, Parameter(help="Minor or exact version.")] = ETCD_DEFAULT[1],
+    topology: Annotated[Topology, Parameter(help="etcd on own machines, or stacked.")] = "external",
     control_planes: int = 3,
-    etcd_members: Annotated[int, Parameter(help="External topology only")] = 3,
+    etcd_members: Annotated[int, Parameter(help="External topology only.")] = 3,
     workers: int = 3,
-    encryption: Annotated[bool, Parameter(help="Encrypt Secrets at rest", negative=())] = False,
+    encryption: Annotated[bool, Parameter(help="Encrypt Secrets at rest.", negative=())] = False,
     monitoring: Annotated[
-        bool, Parameter(help="A Prometheus on a machine of its own", negative=())
+        bool, Parameter(help="A Prometheus on a machine of its own.", negative=())
     ] = False,
-    scrape: Annotated[float, Parameter(help="Seconds between two of its readings")] = 5.0,
+    scrape: Annotated[float, Parameter(help="Seconds between two of its readings.")] = 5.0,
 ) -> None:
     """Raise a lab; after an interruption, or with a broken machine, mend it.
 
@@ -184,7 +142,7 @@ def _known() -> str:
 
 
 @app.command(name="list")
-def list_(*, output: OutputOption = "table") -> None:
+def list_(*, output: Output = "table") -> None:
     """All labs of this machine.
 
     For example:
@@ -209,7 +167,7 @@ def list_(*, output: OutputOption = "table") -> None:
 
 
 @app.command
-def status(*, name: Name = DEFAULT, output: OutputOption = "table") -> int:
+def status(*, name: Name = DEFAULT, output: Output = "table") -> int:
     """Every machine: does it run, does it serve. Exit code 1 if one does not.
 
     Versions are those of the machine's image; what really runs is told by `pawl status`.
@@ -275,9 +233,9 @@ def ssh(
 def load(
     *,
     name: Name = DEFAULT,
-    rate: Annotated[int, Parameter(help="Requests a second and workload, at most 200")] = 20,
+    rate: Annotated[int, Parameter(help="Requests a second and workload, at most 200.")] = 20,
     seconds: float = 10.0,
-    output: OutputOption = "table",
+    output: Output = "table",
 ) -> int:
     """Send bounded traffic to the workloads. Exit code 1 if a request failed.
 
@@ -317,11 +275,11 @@ def _image(
     return versions, flags
 
 
-Kubernetes = Annotated[str | None, Parameter(name="--kubernetes", help="Version of its image")]
-Etcd = Annotated[str | None, Parameter(name="--etcd", help="Version of its image")]
+Kubernetes = Annotated[str | None, Parameter(name="--kubernetes", help="Version of its image.")]
+Etcd = Annotated[str | None, Parameter(name="--etcd", help="Version of its image.")]
 Flag = Annotated[
     tuple[str, ...] | None,
-    Parameter(name="--flag", help="COMPONENT:--flag=value, as cloud-init sets it", negative=()),
+    Parameter(name="--flag", help="COMPONENT:--flag=value, as cloud-init sets it.", negative=()),
 ]
 
 
@@ -357,7 +315,7 @@ def replace(
     etcd: Etcd = None,
     flag: Flag = None,
     blank_disk: Annotated[
-        bool, Parameter(help="Lose the data disk too: a fault to test", negative=())
+        bool, Parameter(help="Lose the data disk too: a fault to test.", negative=())
     ] = False,
 ) -> None:
     """Throw a machine away and make it anew: same name, address and data disk.
@@ -392,7 +350,7 @@ def power_off(
     *,
     name: Name = DEFAULT,
     gracefully: Annotated[
-        bool, Parameter(help="Press the power button instead of pulling the plug", negative=())
+        bool, Parameter(help="Press the power button instead of pulling the plug.", negative=())
     ] = False,
 ) -> None:
     """Pull a machine's plug.

@@ -10,7 +10,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from pawl.interfaces.cli import exits
 from pawl.interfaces.cli.dash import MAY_BE_DASH
+from pawl.interfaces.cli.options import OUTPUT, Corrections
+from pawl.interfaces.cli.tabular import document
 
 Output = Literal["text", "json", "sarif", "junit", "markdown"]
 FailOn = Literal["warnings", "blockers"]
@@ -24,9 +27,7 @@ def lint(
         Parameter(help="Files, directories, charts, or - for standard input."),
     ],
     kube_version: Annotated[str, Parameter(help="The minor you go to, such as 1.37.")],
-    output: Annotated[
-        Output, Parameter(name=["--output", "-o"], help="text, json, sarif, junit or markdown.")
-    ] = "text",
+    output: Annotated[Output, OUTPUT] = "text",
     fix: Annotated[
         bool, Parameter(help="Rewrite where the apiVersion alone is enough.", negative=())
     ] = False,
@@ -40,10 +41,7 @@ def lint(
     owners: Annotated[
         Path | None, Parameter(help="CODEOWNERS (default: the repository's).")
     ] = None,
-    corrections: Annotated[
-        tuple[Path, ...],
-        Parameter(help="Your own rows for the tables, CRDs too; repeatable.", negative=()),
-    ] = (),
+    corrections: Corrections = (),
 ) -> int:
     """Find what will break in manifests at a Kubernetes minor.
 
@@ -105,9 +103,7 @@ def lint(
     )
     match output:
         case "json":
-            import msgspec
-
-            out = msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+            out = document(report, "json")
         case "sarif":
             here = Path.cwd()
             root = next((d for d in (here, *here.parents) if (d / ".git").exists()), here)
@@ -120,4 +116,4 @@ def lint(
             out = render.text(report)
     sys.stdout.write(out)
     code = report.exit_code
-    return 0 if code == 1 and fail_on == "blockers" else code
+    return exits.DONE if code == exits.FINDINGS and fail_on == "blockers" else code

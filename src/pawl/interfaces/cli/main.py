@@ -1,8 +1,6 @@
 """The `pawl` command: mounts one sub-application per noun, and turns errors into exit codes.
 
-Exit codes are stable: 0 done · 1 findings, or a gate that did not pass · 2 refused ·
-3 incomplete, something could not be read · 4 an error (usage, configuration, runtime) ·
-130 stopped safely by Ctrl-C.
+Exit codes are stable, and stand in `exits`.
 
 Sub-applications are named by import path and loaded when they are asked for, so that
 `pawl lint` in a pre-commit hook does not pay for SSH or TLS.
@@ -17,17 +15,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from pawl import __version__
 from pawl.core.errors import ConfigError, Fenced, PawlError, Refused, Unreachable
-
-EXIT_REFUSED = 2
-EXIT_INCOMPLETE = 3
-EXIT_ERROR = 4
-EXIT_INTERRUPTED = 130
-EXIT_NOBODY_READS = 141
-"""As a program that SIGPIPE ends."""
+from pawl.interfaces.cli import exits
+from pawl.interfaces.cli.options import shown_default
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What a full or broken disk says of a stream, which has no name to tell."""
@@ -75,13 +68,23 @@ def build(*, listing: bool = False) -> App:
             "Upgrade self-hosted Kubernetes clusters on VMs one notch at a time, "
             "and never slip back.\n\n"
             "The way of an upgrade: `pawl status`, `pawl plan --to 1.37`, `pawl approve`, "
-            "`pawl run`, `pawl report`."
+            "`pawl run`, `pawl report`.\n\n"
+            "Exit codes: 0 done, 1 findings or an approval that is missing, 2 refused or blockers, "
+            "3 something could not be read, 4 an error, 130 stopped safely by a signal. "
+            "`pawl COMMAND --help` has examples."
         ),
+        default_parameter=Parameter(show_default=shown_default),
     )
     groups = {t: Group(t, sort_key=position) for position, t in enumerate(_GROUPS)}
-    for group, name, path, line in COMMANDS:
+    for position, (group, name, path, line) in enumerate(COMMANDS):
         more = {"help": line} if listing else {}
-        app.command(f"pawl.interfaces.cli.{path}", name=name, group=groups[group], **more)
+        app.command(
+            f"pawl.interfaces.cli.{path}",
+            name=name,
+            group=groups[group],
+            sort_key=position,
+            **more,
+        )
     return app
 
 
@@ -92,15 +95,15 @@ def exit_code(error: BaseException) -> int:
     """The stable exit code of an error that reached the top."""
     match error:
         case ConfigError():
-            return EXIT_ERROR
+            return exits.ERROR
         case Refused() | Fenced():
-            return EXIT_REFUSED
+            return exits.REFUSED
         case Unreachable():
-            return EXIT_INCOMPLETE
+            return exits.INCOMPLETE
         case KeyboardInterrupt():
-            return EXIT_INTERRUPTED
+            return exits.INTERRUPTED
         case _:
-            return EXIT_ERROR
+            return exits.ERROR
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -113,31 +116,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = chosen(words, result_action="return_value", exit_on_error=False)
         sys.stdout.flush()  # here, where a full disk can still be told
     except CycloptsError:  # it has told the mistake already
-        sys.exit(EXIT_ERROR)
+        sys.exit(exits.ERROR)
     except (PawlError, KeyboardInterrupt) as error:
         if str(error):
             print(f"pawl: {error}", file=sys.stderr)
         sys.exit(exit_code(error))
     except BrokenPipeError:  # whoever read it went away; 0 would say that nothing was found
         _forget_output()
-        sys.exit(EXIT_NOBODY_READS)
+        sys.exit(exits.NOBODY_READS)
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # rich ends with 1, which is "findings"
             _forget_output()
-            sys.exit(EXIT_NOBODY_READS)
+            sys.exit(exits.NOBODY_READS)
         raise
     except Exception as error:
         if isinstance(error, OSError) and (error.filename or error.errno in _NO_ROOM):
             place = error.filename or "the output"
             print(f"pawl: {place}: {error.strerror}", file=sys.stderr)
             _forget_output()
-            sys.exit(EXIT_ERROR)
+            sys.exit(exits.ERROR)
         # A bug: its traceback is wanted, but Python's own code for it, 1, would mean "findings".
         traceback.print_exc()
         print(
             "pawl: this is a bug in pawl; the lines above belong into its report", file=sys.stderr
         )
-        sys.exit(EXIT_ERROR)
+        sys.exit(exits.ERROR)
     sys.exit(result if isinstance(result, int) else 0)
 
 

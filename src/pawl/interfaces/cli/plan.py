@@ -29,7 +29,10 @@ from pawl.core.plan import Plan, Target, encode
 from pawl.core.progress import fold
 from pawl.core.version import Minor, Version
 from pawl.interfaces import waivers
-from pawl.interfaces.cli.beforehand import LOOKS, Found, Look, ask_staged
+from pawl.interfaces.beforehand import LOOKS, Found, Look, ask_staged
+from pawl.interfaces.cli import exits
+from pawl.interfaces.cli.options import OUTPUT, ConfigFile
+from pawl.interfaces.cli.tabular import document
 
 if TYPE_CHECKING:
     from pawl.interfaces.wiring import Session
@@ -43,8 +46,6 @@ Strategy = Literal["in-place", "replace"]
 PARTS: tuple[Part, ...] = ("etcd", "control-plane", "nodes")
 STRATEGIES: tuple[Strategy, ...] = ("in-place", "replace")
 
-EXIT_REFUSED = 2
-EXIT_INCOMPLETE = 3
 NOT_READ = {f"PAWL-{c}" for c in ("H001", "H002", "U012", "S000", "A000", "K002", "K003")}
 """Findings that say that something could not be read."""
 
@@ -293,9 +294,7 @@ def shown(plan: Plan, output: Output) -> str:
         case "json":
             return encode(plan).decode().rstrip()
         case "yaml":
-            import yaml
-
-            return yaml.safe_dump(json.loads(encode(plan)), sort_keys=True).rstrip()
+            return document(json.loads(encode(plan)), "yaml").rstrip()
         case "table":
             return "\n".join([*render.summary(plan), "", render.table(plan)])
         case "text":
@@ -305,7 +304,7 @@ def shown(plan: Plan, output: Output) -> str:
 def refusal_code(refused: Refused) -> int:
     """2; but 3 when the only reason is that something could not be read."""
     codes = {reason.split(" ", 1)[0] for reason in refused.reasons} - {accept.EXPIRED}
-    return EXIT_INCOMPLETE if codes <= NOT_READ else EXIT_REFUSED
+    return exits.INCOMPLETE if codes <= NOT_READ else exits.REFUSED
 
 
 def write_out(plan: Plan, path: Path) -> None:
@@ -402,38 +401,34 @@ def _kept(session: Session, plan: Plan) -> str:
 
 def plan(
     *,
-    to: Annotated[str, Parameter(help="Kubernetes minor or release: 1.37 or 1.37.0")] = "",
-    etcd: Annotated[str, Parameter(help="etcd minor or release: 3.6 or 3.6.14")] = "",
+    to: Annotated[str, Parameter(help="Kubernetes minor or release: 1.37 or 1.37.0.")] = "",
+    etcd: Annotated[str, Parameter(help="etcd minor or release: 3.6 or 3.6.14.")] = "",
     strategy: Annotated[
         list[str] | None,
-        Parameter(
-            help="PART=HOW, several times: etcd=replace, control-plane=in-place …", negative=()
-        ),
+        Parameter(help="PART=HOW, repeatable: etcd=replace, control-plane=in-place.", negative=()),
     ] = None,
     only: Annotated[
         list[str] | None,
-        Parameter(help="Only these parts: etcd, control-plane, nodes", negative=()),
+        Parameter(help="Only these parts: etcd, control-plane, nodes.", negative=()),
     ] = None,
-    pool: Annotated[str, Parameter(help="Only the nodes of this pool")] = "",
+    pool: Annotated[str, Parameter(help="Only the nodes of this pool.")] = "",
     single_step: Annotated[
-        bool, Parameter(help="No emulation first: gives up the way back", negative=())
+        bool, Parameter(help="No emulation first: gives up the way back.", negative=())
     ] = False,
     release: Annotated[
-        list[str] | None, Parameter(help="Exact release of a minor: 1.37=1.37.3", negative=())
+        list[str] | None, Parameter(help="Exact release of a minor: 1.37=1.37.3.", negative=())
     ] = None,
-    scan: Annotated[bool, Parameter(help="Scan the API's objects for what goes away")] = True,
-    hosts: Annotated[bool, Parameter(help="Read what the hosts have in use")] = True,
-    binaries: Annotated[bool, Parameter(help="Ask the target's binaries on this machine")] = True,
-    changelog: Annotated[bool, Parameter(help="Judge the urgent release notes")] = True,
-    inventory: Annotated[bool, Parameter(help="Judge the add-ons for each hop")] = True,
+    scan: Annotated[bool, Parameter(help="Scan the API's objects for what goes away.")] = True,
+    hosts: Annotated[bool, Parameter(help="Read what the hosts have in use.")] = True,
+    binaries: Annotated[bool, Parameter(help="Ask the target's binaries on this machine.")] = True,
+    changelog: Annotated[bool, Parameter(help="Judge the urgent release notes.")] = True,
+    inventory: Annotated[bool, Parameter(help="Judge the add-ons for each hop.")] = True,
     from_state: Annotated[
-        Path | None, Parameter(help="Plan for a saved `pawl status -o json`, offline")
+        Path | None, Parameter(help="Plan for a saved `pawl status -o json`, offline.")
     ] = None,
-    out: Annotated[Path | None, Parameter(help="Also write the plan's JSON here")] = None,
-    output: Annotated[Output, Parameter(name=["--output", "-o"])] = "text",
-    config: Annotated[
-        Path | None, Parameter(name=["--config", "-c"], help="pawl.yaml ($PAWL_CONFIG)")
-    ] = None,
+    out: Annotated[Path | None, Parameter(help="Also write the plan's JSON here.")] = None,
+    output: Annotated[Output, OUTPUT] = "text",
+    config: ConfigFile = None,
 ) -> int:
     """Compute a plan: every step with its reason, risk, time, and the way back that is open.
 
@@ -452,7 +447,7 @@ def plan(
         pawl plan --etcd 3.5 --only etcd                # an online downgrade
         pawl plan --to 1.37 --only nodes --pool default
         pawl plan --to 1.37 --from-state status.json    # offline, for a review
-        pawl plan --to 1.37 --no-scan                   # leaves a look out; the plan says so
+        pawl plan --to 1.37 --no-scan                   # leaves a look out
     """
     looks = {
         "scan": scan,

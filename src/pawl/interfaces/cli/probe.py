@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-import msgspec
-import yaml
 from cyclopts import App, Parameter
 
 from pawl.core import evidence
 from pawl.core.errors import ConfigError
+from pawl.interfaces.cli import exits
+from pawl.interfaces.cli.options import ConfigFile, Format, Output
+from pawl.interfaces.cli.tabular import document
 from pawl.interfaces.wiring import find_config
 from pawl.probes import process
 from pawl.probes.prober import read_config
@@ -21,17 +21,9 @@ app = App(
     name="probe",
     help=(
         "Traffic that notices what users notice, written down by a process of its own.\n\n"
-        "Examples:\n\n"
-        "  pawl probe start              # detached; ends by itself after probes.max_hours\n\n"
-        "  pawl probe status -o json\n\n"
-        "  pawl probe stop               # reads every acknowledged write back, then ends"
+        "`pawl run` starts it and ends it; these are for doing so by hand."
     ),
 )
-
-ConfigPath = Annotated[Path | None, Parameter(name=["--config", "-c"], help="pawl.yaml to use.")]
-Output = Annotated[
-    Literal["table", "json", "yaml"], Parameter(name=["--output", "-o"], help="Format.")
-]
 
 
 def _out_dir(config: Path | None) -> tuple[Path, Path]:
@@ -42,10 +34,17 @@ def _out_dir(config: Path | None) -> tuple[Path, Path]:
 @app.command
 def start(
     *,
-    config: ConfigPath = None,
-    max_hours: Annotated[float | None, Parameter(help="End by itself after this.")] = None,
+    max_hours: Annotated[
+        float | None, Parameter(help="It ends by itself after this; default probes.max_hours.")
+    ] = None,
+    config: ConfigFile = None,
 ) -> int:
-    """Start the prober, or adopt the one that runs."""
+    """Start the prober, detached, or adopt the one that runs.
+
+    For example:
+
+        pawl probe start --max-hours 1
+    """
     if max_hours is not None and max_hours <= 0:
         raise ConfigError(
             "--max-hours", [f"{max_hours:g} is no time; leave it out for the default"]
@@ -59,24 +58,36 @@ def start(
 
 
 @app.command
-def stop(*, config: ConfigPath = None) -> int:
-    """End the prober; it reads back every acknowledged write first."""
+def stop(*, config: ConfigFile = None) -> int:
+    """End the prober; it reads back every acknowledged write first.
+
+    Exit codes: 1 when none runs, 3 when it still reads back.
+
+    For example:
+
+        pawl probe stop
+    """
     _, out_dir = _out_dir(config)
     handle = process.running(out_dir)
     if handle is None:
         print("No prober runs.")
-        return 1
+        return exits.FINDINGS
     print("Stopping; it reads back what was acknowledged ...", flush=True)
     if not process.stop(handle):
         print(f"Process {handle.pid} still reads back; it ends by itself.")
-        return 3
+        return exits.INCOMPLETE
     print(f"Evidence: {handle.path}")
     return 0
 
 
 @app.command
-def status(*, config: ConfigPath = None, output: Output = "table") -> int:
-    """Whether it runs, and what it has seen so far. Exit code 1 when it does not run."""
+def status(*, output: Output = "table", config: ConfigFile = None) -> int:
+    """Whether it runs, and what it has seen so far. Exit code 1 when it does not run.
+
+    For example:
+
+        pawl probe status -o json
+    """
     _, out_dir = _out_dir(config)
     handle = process.running(out_dir)
     if handle is None:
@@ -84,7 +95,7 @@ def status(*, config: ConfigPath = None, output: Output = "table") -> int:
             print("No prober runs.")
         else:
             _show({"running": False}, output)
-        return 1
+        return exits.FINDINGS
     records, unreadable = evidence.parse(handle.path.read_bytes().splitlines())
     requests = [r for r in records if isinstance(r, evidence.Request)]
     writes = [r for r in records if isinstance(r, evidence.EtcdWrite)]
@@ -107,11 +118,9 @@ def status(*, config: ConfigPath = None, output: Output = "table") -> int:
     return 0
 
 
-def _show(facts: dict[str, object], output: str) -> None:
-    if output == "json":
-        print(msgspec.json.encode(facts).decode())
-    elif output == "yaml":
-        yaml.safe_dump(facts, sys.stdout, sort_keys=False)
-    else:
-        for name, value in facts.items():
-            print(f"{name.replace('_', ' '):24} {'not measured' if value is None else value}")
+def _show(facts: dict[str, object], output: Format) -> None:
+    if output != "table":
+        print(document(facts, output), end="")
+        return
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):24} {'not measured' if value is None else value}")

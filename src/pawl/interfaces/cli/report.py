@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import anyio
-import msgspec
-import yaml
-from cyclopts import Parameter
 
 from pawl.core import evidence, report_html, report_md
 from pawl.core import report as model
@@ -18,6 +14,9 @@ from pawl.core.errors import PawlError
 from pawl.core.events import Approved, RunStarted
 from pawl.core.evidence_summary import measure
 from pawl.interfaces import wiring
+from pawl.interfaces.cli import exits
+from pawl.interfaces.cli.options import OUTPUT, ConfigFile
+from pawl.interfaces.cli.tabular import document
 from pawl.interfaces.wiring import Session
 from pawl.probes import process
 
@@ -57,34 +56,26 @@ def report(
     run: str = "",
     /,
     *,
-    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
-    output: Annotated[
-        Literal["md", "json", "yaml", "html", "svg"], Parameter(name=["--output", "-o"])
-    ] = "md",
-    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    output: Annotated[Literal["md", "json", "yaml", "html", "svg"], OUTPUT] = "md",
+    out: Path | None = None,
+    config: ConfigFile = None,
 ) -> int:
     """Prove what a run did: steps, versions, what users felt, what was given back.
 
+    Exit codes: 0 proved, 1 a figure missed its target, 3 something was not measured, or the run is
+    not over.
+
     For example:
 
-      pawl report                      # the newest run, as Markdown
-
-      pawl report RUN -o json
-
-      pawl report -o svg > run.svg     # the timeline alone, for a pull request
-
-      pawl report --out report/        # report.md, report.json, report.html and report.svg
-
-    Exit code 0: proved; 1: a figure missed its target; 3: something was not measured.
+        pawl report                      # the newest run, as Markdown
+        pawl report 20261124-002530-4f2a91 -o json
+        pawl report -o svg > run.svg     # the timeline alone, for a pull request
+        pawl report --out report/        # report.md, .json, .html and .svg
 
     Parameters
     ----------
     run
         Id of the run (`pawl runs`); the newest without it.
-    config
-        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
-    output
-        Format for the terminal.
     out
         Directory for report.md, .json, .html and .svg, instead of the terminal.
     """
@@ -96,12 +87,12 @@ def report(
     made = anyio.run(load)
     texts = {
         "md": report_md.render(made),
-        "json": msgspec.json.format(msgspec.json.encode(made)).decode() + "\n",
+        "json": document(made, "json"),
         "html": report_html.render(made),
         "svg": report_html.svg(made),
     }
     if out is None and output == "yaml":
-        yaml.safe_dump(msgspec.to_builtins(made), sys.stdout, sort_keys=False)
+        print(document(made, "yaml"), end="")
     elif out is None:
         print(texts[output], end="")
     else:
@@ -114,5 +105,5 @@ def report(
         print(made.verdict.sentence)
         print(f"Report: {out / 'report.html'} (also .md, .json and .svg)")
     if made.verdict.good is None:
-        return 3
-    return 0 if made.verdict.good else 1
+        return exits.INCOMPLETE
+    return exits.DONE if made.verdict.good else exits.FINDINGS

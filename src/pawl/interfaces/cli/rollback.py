@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -19,6 +18,7 @@ from pawl.engine.record import APPROVALS, view_of
 from pawl.engine.reverse import Way
 from pawl.interfaces import wiring
 from pawl.interfaces.cli.choosing import latest
+from pawl.interfaces.cli.options import OUTPUT, ConfigFile, Live
 from pawl.interfaces.wiring import Session
 
 
@@ -29,19 +29,20 @@ async def rollback(
     to_step: str = "",
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
     probe: bool = True,
-    output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
-    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
+    output: Annotated[Live, OUTPUT] = "table",
+    config: ConfigFile = None,
 ) -> int:
     """Go back by the cheapest exit that is open. Says what is closed, and why, before it starts.
 
-    Without --yes the way back is shown and kept as a plan: approve and run it as any other. A run
+    Without --yes the way back is shown and kept as a plan (with -o json it is printed): approve
+    and run it as any other. A run
     that is under way is refused: pause it first, so that nothing begins while the way back is made.
 
     For example:
 
-        pawl rollback                                        # show the way back of the newest run
-        pawl rollback --yes                                  # take it
-        pawl rollback --to-step etcd/3.6.14/backup --yes     # undo what came after that step
+        pawl rollback                    # show the way back of the newest run
+        pawl rollback --yes              # take it
+        pawl rollback --to-step etcd/3.6.14/backup --yes    # what came after it
 
     Parameters
     ----------
@@ -53,10 +54,6 @@ async def rollback(
         Approve the way back as yourself and take it now.
     probe
         As in `pawl run`.
-    output
-        As in `pawl run`; without --yes, `json` prints the way back as a plan.
-    config
-        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     from pawl.interfaces.cli.run import drive, measured, who
 

@@ -12,13 +12,11 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import anyio
 import anyio.to_thread
 import msgspec
-from cyclopts import Parameter
 
 from pawl.core.errors import PawlError, Refused
 from pawl.core.events import Aborted, Approved, Paused, Resumed, RunEnded
@@ -29,7 +27,7 @@ from pawl.engine.identity import holder, known_dead
 from pawl.engine.record import APPROVALS, view_of
 from pawl.engine.runner import Runner, Stop, innermost
 from pawl.interfaces import wiring
-from pawl.interfaces.cli import packs
+from pawl.interfaces.cli import exits, packs
 from pawl.interfaces.cli.choosing import (
     ENDED,
     choose,
@@ -38,6 +36,7 @@ from pawl.interfaces.cli.choosing import (
     still_open,
 )
 from pawl.interfaces.cli.live import LiveView, Voice, duration, screen_for
+from pawl.interfaces.cli.options import OUTPUT, SWITCH, ConfigFile, Live, Output
 from pawl.interfaces.cli.rollback import nodes_back, rollback
 from pawl.interfaces.cli.tabular import emit, lines
 from pawl.interfaces.wiring import Session
@@ -45,8 +44,13 @@ from pawl.probes import process
 
 __all__ = ["abort", "approve", "pause", "resume", "rollback", "run", "runs"]
 
-ConfigOption = Annotated[Path | None, Parameter(name=["--config", "-c"])]
-EXIT = {"done": 0, "paused": 1, "aborted": 2, "failed": 4, "interrupted": 130}
+EXIT = {
+    "done": exits.DONE,
+    "paused": exits.FINDINGS,
+    "aborted": exits.REFUSED,
+    "failed": exits.ERROR,
+    "interrupted": exits.INTERRUPTED,
+}
 """Exit code of each outcome of a run."""
 
 
@@ -54,7 +58,7 @@ def who() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-async def approve(digest: str, /, *names: str, by: str = "", config: ConfigOption = None) -> int:
+async def approve(digest: str, /, *names: str, by: str = "", config: ConfigFile = None) -> int:
     """Approve a plan, or a point of no return in it, by the plan's digest.
 
     For example:
@@ -71,8 +75,6 @@ async def approve(digest: str, /, *names: str, by: str = "", config: ConfigOptio
         What is approved: `plan` if nothing is named, or the names of points of no return.
     by
         Who approves; by default the user of this shell.
-    config
-        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
         plan = plan_named(session.journal, digest)
@@ -102,21 +104,26 @@ async def run(
     /,
     *,
     wait: bool = True,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    dry_run: Annotated[bool, SWITCH] = False,
     probe: bool = True,
-    output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
-    config: ConfigOption = None,
+    output: Annotated[Live, OUTPUT] = "table",
+    config: ConfigFile = None,
 ) -> int:
     """Run an approved plan. Killed anywhere, run it again: it goes on where the cluster stands.
 
-    Ctrl-C stops at the next safe point and says how to go on; a second one stops at once.
+    Ctrl-C stops at the next safe point and says how to go on; a second one stops at once. The
+    table is a live view, plain lines where there is no terminal; json is one event a line (with
+    --dry-run: one effect).
+
+    Exit codes: 0 done, 1 paused or an approval is missing, 2 refused or aborted, 4 failed, 130
+    stopped by a signal.
 
     For example:
 
-        pawl run                      # go on with what is unfinished, or the approved plan
+        pawl run                      # what is unfinished, else the approved plan
         pawl run 4f2a91c0             # a plan by digest
-        pawl run plan.json --no-wait  # stop with exit code 1 where an approval is missing
-        pawl run 4f2a91c0 --dry-run   # every effect, against a simulated twin of the cluster
+        pawl run plan.json --no-wait  # ends with 1 where an approval is missing
+        pawl run 4f2a91c0 --dry-run   # every effect, against a simulated twin
         pawl run -o json              # one event a line
 
     Parameters
@@ -129,11 +136,6 @@ async def run(
         Measure from outside, in a process of its own, what users notice meanwhile.
     dry_run
         Change nothing: run against a simulated twin of what is observed, and list the effects.
-    output
-        `table` for a live view (plain lines where there is no terminal), `json` for events (with
-        --dry-run: for effects), one a line.
-    config
-        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
         plan, run_id = choose(session.journal, what)
@@ -195,13 +197,13 @@ async def _rehearse(session: Session, plan: Plan, output: str) -> int:
             print(msgspec.json.encode(line).decode())
         end = {"outcome": ended.outcome, "why": ended.why, "would_break": broken}
         print(msgspec.json.encode(end).decode())
-        return 4 if broken else EXIT.get(ended.outcome, 4)
+        return exits.ERROR if broken else EXIT.get(ended.outcome, exits.ERROR)
     for change in changes:
         print(f"{duration(change.at - began):>8}  {change.verb:<18} {change.target}")
     for violation in broken:
         print(f"would break: {violation}")
     print(f"{ended.outcome}: {ended.why} Nothing was changed.")
-    return 4 if broken else EXIT.get(ended.outcome, 4)
+    return exits.ERROR if broken else EXIT.get(ended.outcome, exits.ERROR)
 
 
 async def drive(
@@ -273,14 +275,14 @@ def _say_end(ended: RunEnded | None, run_id: str, *, live: bool) -> int:
     """`live`: the screen is gone, so the run's end is said; lines and events have told it."""
     if ended is None:
         _aside(f"stopped at once; go on with: pawl run {run_id}")
-        return 130
+        return exits.INTERRUPTED
     if live:
         Voice(sys.stdout).say(f"{ended.outcome}: {ended.why}")
     if ended.outcome not in ENDED:
         # Only a resume lifts a pause, and gives a step that failed its attempts again.
         verb = "run" if ended.outcome == "interrupted" else "resume"
         _aside(f"go on with: pawl {verb} {run_id}")
-    return EXIT.get(ended.outcome, 4)
+    return EXIT.get(ended.outcome, exits.ERROR)
 
 
 def _aside(line: str) -> None:
@@ -288,7 +290,7 @@ def _aside(line: str) -> None:
     Voice(sys.stderr).say(line)
 
 
-async def pause(run: str = "", /, *, why: str = "", config: ConfigOption = None) -> int:
+async def pause(run: str = "", /, *, why: str = "", config: ConfigFile = None) -> int:
     """Pause a run at its next safe point. What runs is finished; nothing new begins.
 
     For example:
@@ -302,8 +304,6 @@ async def pause(run: str = "", /, *, why: str = "", config: ConfigOption = None)
         The run's id; by default the newest.
     why
         The reason, kept in the journal and the report.
-    config
-        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
         run_id = still_open(session.journal, run)
@@ -318,8 +318,8 @@ async def resume(
     /,
     *,
     probe: bool = True,
-    output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
-    config: ConfigOption = None,
+    output: Annotated[Live, OUTPUT] = "table",
+    config: ConfigFile = None,
 ) -> int:
     """Lift a pause (or a failure that was mended) and go on, with a full budget of attempts.
 
@@ -334,10 +334,6 @@ async def resume(
         The run's id; by default the newest.
     probe
         As in `pawl run`: adopts the prober that still measures, or starts one.
-    output
-        As in `pawl run`.
-    config
-        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
         run_id = still_open(session.journal, run)
@@ -349,7 +345,7 @@ async def resume(
         )
 
 
-async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None) -> int:
+async def abort(run: str = "", /, *, why: str = "", config: ConfigFile = None) -> int:
     """End a run for good and give back what it took: cordons, taints, places in the balancer.
 
     It does not undo what has landed; `pawl rollback` does that, as far as an exit is open.
@@ -365,8 +361,6 @@ async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None)
         The run's id; by default the newest.
     why
         The reason, kept in the journal and the report.
-    config
-        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
         run_id = still_open(session.journal, run)
@@ -386,10 +380,8 @@ async def abort(run: str = "", /, *, why: str = "", config: ConfigOption = None)
 
 async def runs(
     *,
-    output: Annotated[
-        Literal["table", "json", "yaml"], Parameter(name=["--output", "-o"])
-    ] = "table",
-    config: ConfigOption = None,
+    output: Output = "table",
+    config: ConfigFile = None,
 ) -> int:
     """List runs, newest first, and how they stand.
 
@@ -397,13 +389,6 @@ async def runs(
 
         pawl runs
         pawl runs -o json
-
-    Parameters
-    ----------
-    output
-        `table`, `json` or `yaml`.
-    config
-        pawl.yaml; by default $PAWL_CONFIG or ./pawl.yaml.
     """
     async with wiring.open_session(config) as session:
         views = [view_of(session.journal, r) for r in session.journal.runs()]

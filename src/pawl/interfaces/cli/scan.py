@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 
+from pawl.interfaces.cli.options import OUTPUT, Corrections, Kubeconfig
+from pawl.interfaces.cli.tabular import document
+
 if TYPE_CHECKING:
     from pawl.core.lint.finding import Report
     from pawl.core.lint.waive import Waiver
@@ -33,29 +36,23 @@ def scan(
             name=["--config", "-c"], help="pawl.yaml ($PAWL_CONFIG): hosts and audit logs too."
         ),
     ] = None,
-    kubeconfig: Annotated[
-        Path | None, Parameter(help="The API alone, with this kubeconfig and no pawl.yaml.")
-    ] = None,
+    kubeconfig: Kubeconfig = None,
     audit_log: Annotated[
         tuple[Path, ...],
         Parameter(help="An audit log that was fetched, .gz too; repeatable.", negative=()),
     ] = (),
     audit_days: Annotated[
-        float, Parameter(help="Older calls are a hint only, and older rotated files not read.")
+        float,
+        Parameter(help="Days; older calls are a hint only, older rotated files are not read."),
     ] = 7.0,
-    output: Annotated[
-        Output, Parameter(name=["--output", "-o"], help="text, json, sarif, junit or markdown.")
-    ] = "text",
+    output: Annotated[Output, OUTPUT] = "text",
     waivers: Annotated[
         Path | None,
         Parameter(
             help=f"Waivers (default: those of pawl.yaml, else {WAIVERS}; where it is there)."
         ),
     ] = None,
-    corrections: Annotated[
-        tuple[Path, ...],
-        Parameter(help="Your own rows for the tables, CRDs too; repeatable.", negative=()),
-    ] = (),
+    corrections: Corrections = (),
 ) -> int:
     """Find what an upgrade to a Kubernetes minor will break in a live cluster. Changes nothing.
 
@@ -69,7 +66,7 @@ def scan(
 
         pawl scan --to 1.37
         pawl scan --to 1.37 --kubeconfig ~/.kube/config -o markdown
-        pawl scan --to 1.37 --kubeconfig admin.conf --audit-log audit.log --audit-log old.log.gz
+        pawl scan --kubeconfig admin.conf --audit-log audit.log --audit-log old.log.gz
     """
     import anyio
 
@@ -132,7 +129,7 @@ def shown(report: Report, output: Output) -> str:
 
     match output:
         case "json":
-            return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+            return document(report, "json")
         case "sarif":
             return render.sarif(
                 report, __version__, {**RULES, **deadlocks.MEANINGS, **onhosts.MEANINGS}

@@ -6,31 +6,28 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import anyio
 import msgspec
-import yaml
-from cyclopts import Parameter
 from rich.console import Console, Group
 from rich.live import Live
 
 from pawl.core.model import ClusterState
 from pawl.interfaces import wiring
-from pawl.interfaces.cli import status_tables
+from pawl.interfaces.cli import exits, status_tables
+from pawl.interfaces.cli.options import SWITCH, ConfigFile, Format, Output
+from pawl.interfaces.cli.tabular import document
 
-EXIT_INCOMPLETE = 3
 REFRESH_SECONDS = 2.0
 WIDE = 200
 
 
 def status(
     *,
-    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
-    output: Annotated[
-        Literal["table", "json", "yaml"], Parameter(name=["--output", "-o"])
-    ] = "table",
-    watch: Annotated[bool, Parameter(negative="")] = False,
+    output: Output = "table",
+    watch: Annotated[bool, SWITCH] = False,
+    config: ConfigFile = None,
 ) -> int:
     """What runs now, read live from every component at its own address.
 
@@ -44,29 +41,23 @@ def status(
 
     Parameters
     ----------
-    config
-        pawl.yaml; default $PAWL_CONFIG, else ./pawl.yaml.
-    output
-        table for people, json or yaml for programs (the facts as they are).
     watch
         Read again every 2 s until Ctrl-C.
     """
     return anyio.run(_watch if watch else _once, config, output)
 
 
-async def _once(config: Path | None, output: str) -> int:
+async def _once(config: Path | None, output: Format) -> int:
     async with wiring.open_session(config) as session:
         started = time.monotonic()
         state = await session.observer.observe()
         seconds = time.monotonic() - started
         limits = session.config.policy.limits
-    if output == "json":
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
-    elif output == "yaml":
-        yaml.safe_dump(msgspec.to_builtins(state), sys.stdout, sort_keys=False)
-    else:
+    if output == "table":
         _console().print(Group(*status_tables.render(state, limits, seconds)))
-    return 0 if state.complete else EXIT_INCOMPLETE
+    else:
+        sys.stdout.write(document(state, output))
+    return 0 if state.complete else exits.INCOMPLETE
 
 
 def _console() -> Console:
@@ -74,7 +65,7 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else WIDE)
 
 
-async def _watch(config: Path | None, output: str) -> int:
+async def _watch(config: Path | None, output: Format) -> int:
     """Tables redraw themselves on a terminal and follow one another elsewhere; JSON is one document
     a line, YAML one document after the other."""
     state: ClusterState | None = None
@@ -98,14 +89,9 @@ async def _watch(config: Path | None, output: str) -> int:
                     elif output == "json":
                         sys.stdout.buffer.write(msgspec.json.encode(state) + b"\n")
                     else:
-                        yaml.safe_dump(
-                            msgspec.to_builtins(state),
-                            sys.stdout,
-                            sort_keys=False,
-                            explicit_start=True,
-                        )
+                        sys.stdout.write(f"---\n{document(state, 'yaml')}")
                     sys.stdout.flush()
                     await anyio.sleep(REFRESH_SECONDS)
         except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
             pass
-    return 0 if state is None or state.complete else EXIT_INCOMPLETE
+    return 0 if state is None or state.complete else exits.INCOMPLETE

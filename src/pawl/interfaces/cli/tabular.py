@@ -1,4 +1,4 @@
-"""Rows as a table, JSON or YAML, for the commands whose answer is a list."""
+"""An answer as a table for people, or as JSON or YAML for programs."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from typing import Any, Literal
 
 import msgspec
 
-Format = Literal["table", "json", "yaml"]
+from pawl.interfaces.cli.options import Format
 
 
 def emit(rows: Sequence[object], columns: Sequence[str], output: Format) -> None:
     """Print `rows` (structs): all fields as JSON or YAML, `columns` of them as a table."""
     plain: list[dict[str, Any]] = msgspec.to_builtins(list(rows))
-    if output == "json":
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n")
-    elif output == "yaml":
-        import yaml
-
-        sys.stdout.write(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-    else:
+    if output == "table":
         lines([[cell(row.get(column)) for column in columns] for row in plain], columns)
+    else:
+        sys.stdout.write(document(plain, output))
+
+
+def document(value: object, output: Literal["json", "yaml"]) -> str:
+    """A struct, or what JSON knows, as one document that ends with its line."""
+    if output == "json":
+        return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+    import yaml
+
+    plain = msgspec.to_builtins(value)
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
 def cell(value: object) -> str:
@@ -33,7 +39,7 @@ def cell(value: object) -> str:
         case list() | tuple():
             return ", ".join(cell(v) for v in value)
         case dict():
-            return " ".join(cell(v) for v in value.values())
+            return " ".join(f"{k}={cell(v)}" for k, v in value.items())
         case _:
             return str(value) or "-"
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from cyclopts import App, Parameter
 
 from pawl.core.errors import Refused
@@ -22,9 +21,10 @@ from pawl.engine.measuring import Measurer, Situation
 from pawl.engine.proving import prove
 from pawl.engine.record import view_of
 from pawl.interfaces import wiring
-from pawl.interfaces.cli import tabular
+from pawl.interfaces.cli import exits, tabular
 from pawl.interfaces.cli.choosing import ENDED
 from pawl.interfaces.cli.live import duration
+from pawl.interfaces.cli.options import ConfigFile, Format, Output
 from pawl.interfaces.wiring import Session
 
 app = App(
@@ -34,22 +34,18 @@ app = App(
         "Reads the Prometheus-compatible server of `metrics` in pawl.yaml and changes nothing. "
         "Pods on new nodes are compared with pods on old nodes in the same minutes, or with the "
         "same hour of earlier weeks; limits and alerting rules are judged as they are.\n\n"
-        "Exit code 0: pass; 1: fail; 3: it cannot be told, or something could not be read.\n\n"
+        "Exit codes: 0 pass, 1 fail, 3 it cannot be told, or something could not be read.\n\n"
         "For example:\n\n"
-        "    pawl verify                          # judge now, each gate with a small picture\n\n"
-        "    pawl verify --gate http-latency -o json\n\n"
-        "    pawl verify --new worker-1 --minutes 20\n\n"
-        "    pawl verify --history                # how often would it have cried wolf?\n\n"
-        "    pawl verify gates                    # the gates that hold, with their numbers\n\n"
+        "    pawl verify                   # judge now, each gate with a small picture\n"
+        "    pawl verify --gate http-latency -o json\n"
+        "    pawl verify --new worker-1 --minutes 20\n"
+        "    pawl verify --history         # how often would it have cried wolf?\n"
+        "    pawl verify gates             # the gates that hold, with their numbers\n"
         "    pawl verify pack shop.yaml --phase after"
     ),
 )
 
-ConfigPath = Annotated[Path | None, Parameter(name=["--config", "-c"], help="pawl.yaml to use.")]
-Output = Annotated[
-    Literal["table", "json", "yaml"], Parameter(name=["--output", "-o"], help="Format.")
-]
-EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
+EXIT = {"pass": exits.DONE, "fail": exits.FINDINGS, "inconclusive": exits.INCOMPLETE}
 
 
 @app.default
@@ -79,7 +75,7 @@ async def verify(
         bool, Parameter(name="--all", negative=(), help="List what is not measured too.")
     ] = False,
     output: Output = "table",
-    config: ConfigPath = None,
+    config: ConfigFile = None,
 ) -> int:
     """Judge now, or replay the past with --history."""
     async with wiring.open_session(config) as session:
@@ -90,7 +86,7 @@ async def verify(
     if output == "table":
         _print(judgement, everything=all_)
     else:
-        _emit(judgement, output)
+        sys.stdout.write(tabular.document(judgement, output))
     return EXIT[judgement.verdict]
 
 
@@ -166,16 +162,6 @@ async def _split(
     return fresh, old, None, {}
 
 
-def _emit(data: msgspec.Struct, output: str) -> None:
-    if output == "json":
-        print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
-    else:
-        import yaml
-
-        plain = msgspec.to_builtins(data)
-        sys.stdout.write(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-
-
 _ORDER = {"fail": 0, "inconclusive": 1, "pass": 2, "absent": 3}
 
 
@@ -222,7 +208,7 @@ def _row(reading: Reading) -> tuple[str, ...]:
 
 
 async def _history(
-    session: Session, measurer: Measurer, count: int, days: float, output: str, *, kept: bool
+    session: Session, measurer: Measurer, count: int, days: float, output: Format, *, kept: bool
 ) -> int:
     now = session.clock.now()
     quiet = output != "table" or not sys.stderr.isatty()
@@ -245,10 +231,11 @@ async def _history(
     if output == "table":
         _print_history(found, session, kept=kept)
     else:
-        _emit(found, output)
+        sys.stdout.write(tabular.document(found, output))
     if found.rate is None or found.errors:
-        return 3
-    return 1 if found.rate > session.config.policy.gates.false_alarms else 0
+        return exits.INCOMPLETE
+    loud = found.rate > session.config.policy.gates.false_alarms
+    return exits.FINDINGS if loud else exits.DONE
 
 
 def _busy(session: Session, warm_up: float) -> list[tuple[float, float]]:
@@ -294,8 +281,14 @@ def _print_history(found: History, session: Session, *, kept: bool) -> None:
 
 
 @app.command
-async def gates(*, output: Output = "table", config: ConfigPath = None) -> int:
-    """The gates that hold here: shipped ones with this cluster's numbers over them, and its own."""
+async def gates(*, output: Output = "table", config: ConfigFile = None) -> int:
+    """List the gates that hold here: the shipped ones with this cluster's numbers, and its own.
+
+    For example:
+
+        pawl verify gates
+        pawl verify gates -o json
+    """
     async with wiring.open_session(config) as session:
         held = session.gates
         rules = session.rules
@@ -324,29 +317,25 @@ async def gates(*, output: Output = "table", config: ConfigPath = None) -> int:
     columns = ("gate", "kind", "by", "allowed", "query")
     if output == "table":
         tabular.lines([[row[c] for c in columns] for row in rows], columns)
-    elif output == "json":
-        print(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
     else:
-        import yaml
-
-        sys.stdout.write(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True))
+        sys.stdout.write(tabular.document(rows, output))
     return 0
 
 
 @app.command
 async def pack(
-    file: Path,
+    file: Annotated[Path, Parameter(help="The pack's file.")],
     /,
     *,
     phase: Annotated[
         Literal["before", "during", "after"], Parameter(help="Which of its checks.")
     ] = "before",
     output: Output = "table",
-    config: ConfigPath = None,
+    config: ConfigFile = None,
 ) -> int:
     """Make the checks of a verification pack once.
 
-    Exit code 0: all hold; 1: one says no; 3: one could not be made, or the phase has none.
+    Exit codes: 0 all hold, 1 one says no, 3 one could not be made, or the phase has none.
 
     For example:
 
@@ -360,12 +349,8 @@ async def pack(
         for o in outcomes:
             if o.verdict != "pass" and o.output:
                 print(f"-- the last output of {o.check}:\n{o.output}")
-    elif output == "json":
-        print(msgspec.json.format(msgspec.json.encode(outcomes), indent=2).decode())
     else:
-        import yaml
-
-        sys.stdout.write(yaml.safe_dump(msgspec.to_builtins(outcomes), sort_keys=False))
+        sys.stdout.write(tabular.document(outcomes, output))
     return {"pass": 0, "fail": 1, "error": 3, "none": 3}[worst(outcomes)]
 
 

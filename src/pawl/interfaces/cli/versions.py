@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from pawl.interfaces.cli import exits
+from pawl.interfaces.cli.options import OUTPUT, Corrections
+from pawl.interfaces.cli.tabular import document
+
 if TYPE_CHECKING:
     from pawl.core.versions_policy import Versions
 
@@ -31,13 +35,8 @@ def versions(
     refresh: Annotated[
         bool, Parameter(help="Ask the official release site for newer patches.", negative=())
     ] = False,
-    corrections: Annotated[
-        tuple[Path, ...],
-        Parameter(help="Your own rows (a vendor's dates); repeatable.", negative=()),
-    ] = (),
-    output: Annotated[
-        Output, Parameter(name=["--output", "-o"], help="text, json, yaml or ics.")
-    ] = "text",
+    corrections: Corrections = (),
+    output: Annotated[Output, OUTPUT] = "text",
 ) -> int:
     """End of life, what each policy would choose, and a calendar of the next year.
 
@@ -50,8 +49,6 @@ def versions(
         pawl versions --state status.json -o ics > kubernetes.ics
         pawl versions --current 1.35 --refresh
     """
-    import msgspec
-
     from pawl.adapters.config import load_config
     from pawl.adapters.manifests import latest
     from pawl.adapters.manifests.documents import knowledge
@@ -98,18 +95,15 @@ def versions(
         known = f"{tables.oldest} to {tables.newest}"
         raise ConfigError("pawl versions", [f"{error}: the table covers {known}"]) from error
     match output:
-        case "json":
-            out = msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n"
-        case "yaml":
-            import yaml
-
-            out = yaml.safe_dump(msgspec.to_builtins(answer), sort_keys=False)
+        case "json" | "yaml":
+            out = document(answer, output)
         case "ics":
             out = ics(answer)
         case _:
             out = text(answer)
     sys.stdout.write(out)
-    return 1 if answer.days_left is not None and answer.days_left < 0 else 0
+    over = answer.days_left is not None and answer.days_left < 0
+    return exits.FINDINGS if over else exits.DONE
 
 
 def _is_day(word: str) -> bool:

@@ -13,6 +13,10 @@ import anyio
 import msgspec
 from cyclopts import Parameter
 
+from pawl.interfaces.cli import exits
+from pawl.interfaces.cli.options import ConfigFile
+from pawl.interfaces.cli.tabular import document, lines
+
 if TYPE_CHECKING:
     from pawl.core.config import Config
     from pawl.core.ownership import Ownership
@@ -24,15 +28,10 @@ if TYPE_CHECKING:
     from pawl.interfaces.wiring import Session
 
 Output = Literal["text", "json"]
-EXIT_INCOMPLETE, EXIT_ERROR, EXIT_INTERRUPTED = 3, 4, 130
 
 
 def watch(
     *,
-    config: Annotated[
-        Path | None,
-        Parameter(name=["--config", "-c"], help="pawl.yaml ($PAWL_CONFIG, else ./pawl.yaml)."),
-    ] = None,
     to: Annotated[
         str, Parameter(help="The minor you go to (default: watch.to, or the next).")
     ] = "",
@@ -44,8 +43,9 @@ def watch(
         bool, Parameter(help="Show what is open by the history; looks at nothing.", negative=())
     ] = False,
     output: Annotated[
-        Output, Parameter(name=["--output", "-o"], help="text or json, for --show and --dry-run.")
+        Output, Parameter(name=["--output", "-o"], help="Of --show and --dry-run.")
     ] = "text",
+    config: ConfigFile = None,
 ) -> int:
     """Scan on a schedule, keep the history, serve metrics, tell each owner once per new finding.
 
@@ -141,7 +141,7 @@ async def _until_told(run: Callable[[anyio.Event], Awaitable[None]]) -> int:
             async for received in signals:
                 if stop.is_set():
                     continue
-                code = EXIT_INTERRUPTED if received is signal.SIGINT else 0
+                code = exits.INTERRUPTED if received is signal.SIGINT else 0
                 _say(f"{received.name}: stopping")
                 stop.set()
 
@@ -211,13 +211,13 @@ def _code(seen: Round | None, watcher: Watcher) -> int:
     from pawl.core.findings import Severity
 
     if seen is None:
-        return EXIT_INCOMPLETE
+        return exits.INCOMPLETE
     found = {o.sighting.severity for o in watcher.state.open.values()}
     if Severity.BLOCKER in found:
-        return 2
+        return exits.REFUSED
     if seen.unread or watcher.waiting(seen.target):
-        return EXIT_INCOMPLETE
-    return 1 if found else 0
+        return exits.INCOMPLETE
+    return exits.FINDINGS if found else exits.DONE
 
 
 def _say(line: str) -> None:
@@ -271,15 +271,13 @@ def _show(config: Path | None, output: Output) -> int:
             {**msgspec.to_builtins(o.sighting), "since": _time(o.since), "told": sorted(o.told)}
             for o in state.open.values()
         ]
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
+        print(document(rows, "json"), end="")
     else:
         _table(state)
     return 0
 
 
 def _table(state: State) -> None:
-    from pawl.interfaces.cli.tabular import lines
-
     heads = ("severity", "code", "subject", "owner", "since", "told")
     lines(
         [

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import anyio
+import msgspec
 from cyclopts import Parameter
 
+from pawl.interfaces.cli import exits
 from pawl.interfaces.cli.dash import MAY_BE_DASH
+from pawl.interfaces.cli.options import OUTPUT, ConfigFile
+from pawl.interfaces.cli.tabular import document
 
 Output = Literal["table", "json", "yaml", "dot", "html"]
-EXIT_FINDINGS, EXIT_REFUSED, EXIT_INCOMPLETE = 1, 2, 3
 
 
 def workloads(
     *,
-    config: Annotated[Path | None, Parameter(name=["--config", "-c"])] = None,
-    output: Annotated[Output, Parameter(name=["--output", "-o"])] = "table",
     from_: Annotated[tuple[str, ...], MAY_BE_DASH, Parameter(name="--from", negative=())] = (),
     to: str = "",
     node: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     surge: str = "",
     connections: bool = True,
+    output: Annotated[Output, OUTPUT] = "table",
+    config: ConfigFile = None,
 ) -> int:
     """See the workloads, and plan how each pod leaves the old nodes.
 
@@ -42,11 +44,6 @@ def workloads(
 
     Parameters
     ----------
-    config
-        pawl.yaml; default $PAWL_CONFIG, else ./pawl.yaml.
-    output
-        table for people, json or yaml for programs, dot for Graphviz, html for a page with
-        pictures.
     from_
         Manifests, directories, or - for standard input, instead of a cluster; repeatable. Pods that
         controllers would have are imagined, on three plain nodes unless the files hold nodes.
@@ -94,13 +91,9 @@ def workloads(
 
             sys.stdout.buffer.write(encode(facts, made))
         case "yaml":
-            import json
-
-            import yaml
-
             from pawl.core.workloads.document import encode
 
-            yaml.safe_dump(json.loads(encode(facts, made)), sys.stdout, sort_keys=False)
+            sys.stdout.write(document(msgspec.json.decode(encode(facts, made)), "yaml"))
         case "dot":
             from pawl.core.workloads.views import dot
 
@@ -114,11 +107,11 @@ def workloads(
 
             show(facts, made)
     if made.blockers:
-        return EXIT_REFUSED
+        return exits.REFUSED
     if not facts.complete:
-        return EXIT_INCOMPLETE
+        return exits.INCOMPLETE
     warned = any(o.severity == "warning" for o in made.obstacles)
-    return EXIT_FINDINGS if warned else 0
+    return exits.FINDINGS if warned else exits.DONE
 
 
 def _release(text: str) -> str:
