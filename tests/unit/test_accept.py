@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pawl.adapters.manifests.documents import read
+from pawl.adapters.yaml_file import read
 from pawl.core import accept, checks
 from pawl.core.beforehand import Beforehand, LeftOut
 from pawl.core.changelog.item import Item, Judged

@@ -242,6 +242,42 @@ def test_manifests_with_a_hole_are_no_evidence(tmp_path: Path) -> None:
             uses((str(tmp_path),))
 
 
+def test_manifests_in_json_and_behind_links_are_evidence(tmp_path: Path) -> None:
+    apps, shared = tmp_path / "apps", tmp_path / "shared"
+    for directory in (apps, shared):
+        directory.mkdir()
+    (shared / "x.yaml").write_text("apiVersion: batch/v1\nkind: CronJob\n")
+    (apps / "out").symlink_to(shared)
+    (apps / "round").symlink_to(apps)
+    (apps / "tsconfig.json").write_text("{ // words\n}")
+    one = '{"apiVersion": "v1", "kind": "Pod"}'
+    (apps / "a.json").write_text(f"{one}\n{one}\n")
+    (apps / "b.json").write_text("[{apiVersion: v1, kind: Pod}]")
+    assert {(u.kind, u.where.removeprefix(f"{apps}/")) for u in uses((str(apps),))} == {
+        ("Pod", "a.json:1"), ("Pod", "a.json:2"), ("Pod", "b.json:1"), ("CronJob", "out/x.yaml:1"),
+    }  # fmt: skip
+    (apps / "b.json").write_text("{ // words\n" + one[1:])
+    with pytest.raises(ConfigError, match="line "):
+        uses((str(apps),))
+
+
+@pytest.mark.parametrize("text", [b"", b"<html>404</html>", b"\xff\xfe#\x00", b"# words\n"])
+def test_what_is_no_changelog_is_not_read(
+    text: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "CHANGELOG-1.37.md").write_bytes(text)
+    acks = tmp_path / "acks.json"
+    assert command("1.36", "1.37", source=str(tmp_path), acks=acks) == 2
+    said = capsys.readouterr().out
+    assert "**Not read:** " in said
+    assert "138572-57d9d1" in said
+    (tmp_path / "CHANGELOG-1.37.md").write_text(f"\ufeff{NOTES}", encoding="utf-8")
+    command("1.36", "1.37", source=str(tmp_path), acks=acks)
+    assert "Not read" not in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="another major version"):
+        command("1.36", "2.0", source=str(tmp_path), acks=acks)
+
+
 def test_the_note_in_the_example_is_there() -> None:
     told = re.search(r"changelog (\S+) (\S+) --ack (\S+)", command.__doc__ or "")
     assert told

@@ -81,6 +81,20 @@ def test_a_place_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     assert (code, err) == (4, "pawl: no/such/x: No such file or directory\n")
 
 
+@pytest.mark.parametrize("text", ["", "hello", "- a", "a: [", "{}"])
+def test_what_is_no_kubeconfig_is_a_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "k").write_text(text)
+    code, _, err = pawl("init", "-", "-o", "-", "-k", "k", given=HOSTS, at=tmp_path)
+    assert (code, err) == (4, "pawl: k:\n  - is no kubeconfig: see `kubectl config view`\n")
+
+
+def test_a_host_list_out_of_a_spreadsheet_has_its_mark_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "k").write_text(KUBECONFIG)
+    (tmp_path / "hosts.csv").write_text(HOSTS.replace("\n", "\r\n"), encoding="utf-8-sig")
+    _, out, _ = pawl("init", "hosts.csv", "-o", "-", "-k", "k", at=tmp_path)
+    assert "- name: cp-1\n" in out
+
+
 def test_a_bug_in_pawl_is_no_finding_either(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -190,6 +190,24 @@ def test_a_key_given_twice_is_not_silently_the_last(tmp_path: Path) -> None:
         load_config(tmp_path / "pawl.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"cluster: {{ .Values.x }}\n", "line 1: a key is a word, not a list or a section"),
+        (b"a: 1\n? [b]\n: c\n", "line 2: a key is a word"),
+        (b"a: 1\n---\nb: 1\n", "line 2: expected a single document"),
+        (b"a: 1\nb: [\n", "line 3: while parsing a flow"),
+        (b"a: \xe9\n", "not UTF-8"),
+        (b"a: \x00\n", "it holds bytes of zero"),
+    ],
+)
+def test_a_file_that_is_no_yaml_says_where(text: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "pawl.yaml").write_bytes(text)
+    with pytest.raises(ConfigError, match="is not YAML: ") as refused:
+        load_config(tmp_path / "pawl.yaml")
+    assert said in str(refused.value)
+
+
 def test_an_empty_file_and_a_missing_one(tmp_path: Path) -> None:
     assert "the file: holds nothing" in problems(None, tmp_path)[0]
     with pytest.raises(ConfigError, match="cannot be read"):

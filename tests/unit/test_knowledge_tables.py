@@ -11,8 +11,9 @@ import pytest
 
 from pawl.core.errors import ConfigError
 from pawl.core.knowledge import answer
+from pawl.core.knowledge.correct import corrections
 from pawl.core.knowledge.rows import key
-from pawl.core.knowledge.store import Knowledge, corrections, shipped
+from pawl.core.knowledge.store import Knowledge, shipped
 from pawl.interfaces.cli.knowledge import gates
 
 EXTRACTS = Path(__file__).parents[2] / "tools" / "knowledge" / "extracts"
@@ -224,6 +225,13 @@ def test_flags_in_use_that_go_away() -> None:
     assert not answer.flags_gone(shipped(), "kubelet", ["--containerd=/x"], "1.36")
 
 
+GATE = {"name": "G", "components": ["kubelet"], "source": "us",
+        "stages": [{"minor": "1.20", "stage": "beta", "default": True}]}  # fmt: skip
+RELEASE = {"project": "kubernetes", "minor": "1.36", "source": "us"}
+FIELD = {"minor": "1.37", "change": "removed", "definition": "d", "field": "x", "type": "string",
+         "source": "us"}  # fmt: skip
+
+
 def test_a_user_corrects_adds_and_drops_rows() -> None:
     extra = corrections(
         {
@@ -247,8 +255,43 @@ def test_a_user_corrects_adds_and_drops_rows() -> None:
     assert best.api == "acme.example/v1"
     with pytest.raises(ConfigError, match=r"own\.yaml"):
         corrections({"apis": [{"group": "x"}]}, "own.yaml")
-    with pytest.raises(ConfigError, match="no such row"):
-        _ = Knowledge(corrections({"drop": ["gates Nope"]}, "own.yaml")).gates
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"drop": ["gates NodeSwop"]}, "no such row; did you mean 'gates NodeSwap'?"),
+        ({"drop": ["gates NodeSwap", "apis"]}, "drop 'apis': the shipped table apis has no such"),
+        ({"drop": ["plugins PodPreset"]}, "there is no table 'plugins' of apis, gates"),
+        ({"gates": [{**GATE, "source": " "}]}, "$.gates[0].source: says nothing"),
+        ({"gates": [{**GATE, "stages": []}]}, "$.gates[0].stages: a gate has at least one stage"),
+        ({"gates": [GATE, GATE]}, "gates G: stands 2 times"),
+        (
+            {"releases": [{**RELEASE, "released": "soon"}]},
+            "released: 'soon' is no day",
+        ),
+        (
+            {"releases": [{**RELEASE, "latest": "1.99"}]},
+            "latest: '1.99' is no release",
+        ),
+        ({"fields": [{**FIELD, "where": {"v1/Pod": ["spec.x"]}}]}, "'v1/Pod' is no group/version"),
+    ],
+)
+def test_a_correction_that_would_do_nothing_or_harm_is_refused(
+    data: dict[str, Any], said: str
+) -> None:
+    """Whichever table a command goes on to ask: lint never looks at gates."""
+    with pytest.raises(ConfigError) as refused:
+        corrections(data, "own.yaml")
+    assert "own.yaml" in str(refused.value)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("word", ["1.37.x", "1.37.", "1.37.2.3", "١.٣٧", "1.-37", "1.37-rc.1"])
+def test_what_is_no_minor_is_refused_and_not_taken_for_the_nearest(word: str) -> None:
+    with pytest.raises(ConfigError, match="is no Kubernetes minor"):
+        answer.demand_known(shipped(), word)
+    assert answer.demand_known(shipped(), " v1.36.2+k3s1 ") == "1.36"
 
 
 def test_the_minor_before_the_oldest_is_where_everything_is_removed_after() -> None:

@@ -15,7 +15,8 @@ from pawl.adapters.manifests.linting import Linter
 from pawl.adapters.manifests.trees import Unparsable, from_yaml
 from pawl.core.errors import ConfigError
 from pawl.core.findings import Severity
-from pawl.core.knowledge.store import Corrections, Knowledge, corrections, shipped
+from pawl.core.knowledge.correct import Corrections, corrections
+from pawl.core.knowledge.store import Knowledge, shipped
 from pawl.core.lint import render, waive
 from pawl.core.lint.finding import RULES, LintFinding, Report
 from pawl.core.lint.glance import look, split

@@ -115,6 +115,13 @@ def test_the_command_works_offline_and_says_how_old_it_is(
     assert f"release data of {shipped().as_of}, a later day" in capsys.readouterr().out
     with pytest.raises(ConfigError, match=r"1\.16 to 1\.37"):
         command(current="1.99", at="2026-11-24")
+    with pytest.raises(ConfigError, match=r"'1\.38' is not in the table"):  # only expected
+        command(current="1.38", at="2026-11-24")
+    capsys.readouterr()
+    command(current="1.37", at="2026-11-24")
+    assert "1.38 is the next minor, expected on 2026-12-25" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="from 0 to 3650"):
+        command(current="1.36", min_age=10**12)
     with pytest.raises(ConfigError, match="--current"):
         command()
     with pytest.raises(ConfigError, match=r"--min-age -5(.|\n)*no day such as"):

@@ -27,6 +27,10 @@ MARGIN = timedelta(days=30)
 """How long before the end of support an upgrade should be done."""
 
 
+EXPECTED = "expected from the rhythm of the last minors"
+"""The source of a row that no table holds."""
+
+
 class Ages(msgspec.Struct, frozen=True, kw_only=True):
     """How old a release must be before it is taken, in days: a minor since its .0, and a patch."""
 
@@ -116,7 +120,7 @@ def advise(
 ) -> Versions:
     """Everything that `pawl versions` says about a cluster at `current` ("1.35.3" or "1.35").
 
-    Raises KeyError when the minor is in no table.
+    Raises KeyError when the minor is in no table: of one that is only expected nothing is known.
     """
     ages = ages or Ages()
     rows = _expected(
@@ -126,6 +130,8 @@ def advise(
     by = {r.minor: r for r in rows}
     minor = ".".join(current.split(".")[:2])
     here = by[minor]
+    if here.source == EXPECTED:
+        raise KeyError(minor)
     now = date.fromisoformat(today)
     end = date.fromisoformat(here.end_of_life) if here.end_of_life else None
     choices = tuple(
@@ -162,7 +168,7 @@ def _expected(rows: list[Release], today: str) -> list[Release]:
                 minor=f"1.{number}",
                 released=day.isoformat(),
                 end_of_life=_months_after(day, 14),
-                source="expected from the rhythm of the last minors",
+                source=EXPECTED,
             )
         )
         day += gap
@@ -283,7 +289,8 @@ def _supported(
 
 def _why(target: Release, here: Release, now: date, ages: Ages) -> tuple[str, ...]:
     which = "next minor" if key(target.minor)[1] == key(here.minor)[1] + 1 else "next supported one"
-    out = [f"{target.minor} is the {which}, released {target.released}"]
+    when = "expected on" if target.source == EXPECTED else "released"
+    out = [f"{target.minor} is the {which}, {when} {target.released}"]
     if target.latest_released:
         age = (now - date.fromisoformat(target.latest_released)).days
         out.append(f"its latest patch {target.latest} is {age} days old (at least {ages.patch})")
@@ -325,7 +332,7 @@ def _calendar(
 ) -> Iterable[Event]:
     last = now + YEAR
     for row in rows:
-        expected = row.source.startswith("expected")
+        expected = row.source == EXPECTED
         facts = (
             (row.released, f"Kubernetes {row.minor} is released"),
             (row.maintenance, f"Kubernetes {row.minor} goes into maintenance"),

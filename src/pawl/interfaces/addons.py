@@ -10,7 +10,7 @@ from pawl.core.inventory import compat
 
 def table(paths: Iterable[Path | str]) -> tuple[compat.Addon, ...]:
     """The shipped add-ons, with those of the files in their order. Raises ConfigError."""
-    from pawl.adapters.manifests.documents import read
+    from pawl.adapters.yaml_file import read
 
     merged = compat.shipped()
     for path in paths:

@@ -30,7 +30,7 @@ class Accepted(NamedTuple):
 
 def load(path: Path) -> Accepted:
     """Raises ConfigError for a file that is not there, or with all its mistakes at once."""
-    from pawl.adapters.manifests.documents import read
+    from pawl.adapters.yaml_file import read
 
     data = read(path)
     moves = {f"PAWL-{code}" for code in OBSTACLES}

@@ -82,7 +82,9 @@ def find_config(given: Path | None) -> Path:
         path = Path(variable)
     else:
         path = DEFAULT_CONFIG
-    if not path.is_file():
+    if path.is_dir():
+        raise ConfigError(str(path), ["is a directory; give the file in it"])
+    if not path.exists():
         raise ConfigError(
             str(path),
             [

@@ -38,7 +38,7 @@ def load(path: Path, endpoint: str) -> ApiAccess:
         current = _named(document, "contexts", document["current-context"], "context")
         cluster = _named(document, "clusters", current["cluster"], "cluster")
         user = _named(document, "users", current["user"], "user")
-    except (OSError, yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
         raise ConfigError(
             str(path),
             [

@@ -55,7 +55,11 @@ def endpoint_of(kubeconfig: Path) -> tuple[str, str]:
     """(cluster's name, endpoint) of the current context."""
     try:
         single = KubeConfig.from_file(kubeconfig).get()
-    except (LightkubeError, OSError, KeyError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise ConfigError(  # the library takes the shape of the file for granted
+            str(kubeconfig), ["is no kubeconfig: see `kubectl config view`"]
+        ) from error
+    except (LightkubeError, OSError, ValueError) as error:
         raise ConfigError(str(kubeconfig), [f"is no kubeconfig: {error}"]) from error
     if single is None:
         raise ConfigError(str(kubeconfig), ["has no current context; set one with kubectl"])

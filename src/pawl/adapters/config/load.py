@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from pawl.adapters.config import credentials, semantics, structure
+from pawl.adapters.yaml_file import read
 from pawl.core.config import Config, GateConfig, WatchConfig
 from pawl.core.errors import ConfigError
 from pawl.core.verify.catalog import CATALOG
@@ -28,18 +28,6 @@ LOCAL_PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
 def load_config(path: Path) -> Config:
     """Read and check the file. Raises ConfigError with one sentence for each mistake."""
     return parse_config(read(path), path)
-
-
-def read(path: Path) -> Any:
-    """The YAML document. Raises ConfigError for a file that cannot be read or parsed."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [f"cannot be read: {error}; check path and mode"]) from error
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
 
 
 def parse_config(data: Any, path: Path) -> Config:
@@ -145,17 +133,3 @@ def _watch(watch: WatchConfig, base: Path) -> WatchConfig:
             for n in watch.notifiers
         ),
     )
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice: YAML would silently keep the last."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen and key.value != "<<":
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key `{key.value}` stands twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)

@@ -34,15 +34,12 @@ def read(minor: str, source: str = "", *, refresh: bool = False) -> tuple[str, s
         path = path / name if path.is_dir() else path
         if not path.is_dir() and path.name != name and not _holds(path, minor):
             raise Unreachable(f"{path} holds no notes of Kubernetes {minor}")
-        try:
-            return path.read_text(encoding="utf-8"), str(path)
-        except OSError as error:
-            raise Unreachable(f"{path} cannot be read: {error.strerror}") from error
+        return _text(path), str(path)
     if source.startswith("http://") and not is_loopback(httpx.URL(source).host):
         raise Unreachable(f"{source} is not read: anybody on the way could change it; use https")
     kept = cache_directory() / name
     if not source and not refresh and kept.exists():
-        return kept.read_text(encoding="utf-8"), str(kept)
+        return _text(kept), str(kept)
     base = source or OFFICIAL
     url = base if base.endswith(".md") else f"{base.rstrip('/')}/{name}"
     try:
@@ -62,7 +59,14 @@ def read(minor: str, source: str = "", *, refresh: bool = False) -> tuple[str, s
     return answer.text, url
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise Unreachable(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Unreachable(f"{path} is not UTF-8") from error
+
+
 def _holds(path: Path, minor: str) -> bool:
-    if not path.is_file():
-        return False
-    return bool(re.search(rf"^# v{re.escape(minor)}\.", path.read_text(encoding="utf-8"), re.M))
+    return path.is_file() and bool(re.search(rf"^# v{re.escape(minor)}\.", _text(path), re.M))

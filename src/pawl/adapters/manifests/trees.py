@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from pawl.adapters.manifests.growing import Tree, UnknownAlias
+from pawl.adapters.yaml_file import no_text
 from pawl.core.lint.glance import Lines
 from pawl.core.lint.node import Node, plain
 
@@ -66,17 +67,9 @@ def from_yaml(text: bytes, first_line: int = 1) -> Iterator[Node]:
         raise Unparsable(error.problem or str(error), (mark.line if mark else 0) + 1) from error
     except yaml.reader.ReaderError as error:
         line = text.count(b"\n", 0, error.position) + 1
-        raise Unparsable(_no_text(error), line) from error
+        raise Unparsable(no_text(error), line) from error
     except yaml.YAMLError as error:
         raise Unparsable(str(error).splitlines()[0], 1) from error
-
-
-def _no_text(error: yaml.reader.ReaderError) -> str:
-    if "UTF-8" in error.reason:
-        return f"not UTF-8: {error.reason}"
-    if error.character == 0:
-        return "it holds bytes of zero, as UTF-16 without a byte order mark does"
-    return str(error).splitlines()[0]
 
 
 def from_json(data: bytes) -> Iterator[tuple[Node, str, str, bytes]]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from pawl.adapters.manifests.linting import SKIPPED, SUFFIXES
-from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, unrendered, utf8
+from pawl.adapters.manifests.trees import Unparsable, from_json, from_yaml, stream, unrendered, utf8
 from pawl.core.changelog.judge import Use
 from pawl.core.errors import ConfigError
 from pawl.core.lint.glance import Lines, blank, look, split
@@ -25,11 +25,20 @@ def _of(path: str) -> Iterator[Use]:
     if not os.path.isdir(path):
         yield from _file(path)
         return
-    for directory, below, names in os.walk(path):
+    seen: set[str] = set()
+    for directory, below, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(directory)
+        if real in seen:  # a link that leads round in a circle
+            below.clear()
+            continue
+        seen.add(real)
         below[:] = sorted(d for d in below if d not in SKIPPED)
         for name in sorted(names):
+            file = os.path.join(directory, name)
             if name.endswith(SUFFIXES):
-                yield from _file(os.path.join(directory, name))
+                if os.path.exists(file) and not os.path.isfile(file):
+                    raise ConfigError(file, ["is no regular file"])
+                yield from _file(file)
 
 
 def _file(path: str) -> Iterator[Use]:
@@ -37,8 +46,7 @@ def _file(path: str) -> Iterator[Use]:
         with open(path, "rb") as handle:
             data = utf8(handle.read())
         if data.lstrip()[:1] in (b"{", b"["):
-            for node, api, kind, _ in from_json(data):
-                yield Use(api, kind, f"{path}:{node.line}")
+            yield from _json(data, path)
             return
         lines = Lines(data)
         for chunk in split(data):
@@ -59,6 +67,25 @@ def _file(path: str) -> Iterator[Use]:
         raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
     except Unparsable as error:
         raise ConfigError(path, [f"line {error.line}: {error}"]) from error
+
+
+def _json(data: bytes, path: str) -> Iterator[Use]:
+    """JSON documents in a row, or YAML in flow style. Without the word apiVersion none is an
+    object."""
+    if b"apiVersion" not in data:
+        return
+    try:
+        parts = list(stream(data))
+    except Unparsable as error:
+        nodes = [top for document in from_yaml(data) for top in document.items() or [document]]
+        if not (found := [use for node in nodes for use in _nodes(node, path)]):
+            raise error  # what YAML makes of a comment in JSON
+        yield from found
+        return
+    for part, first in parts:
+        for node, api, kind, _ in from_json(part):
+            if kind:
+                yield Use(api, kind, f"{path}:{first - 1 + node.line}")
 
 
 def _nodes(node: Node, path: str) -> Iterator[Use]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from pawl.adapters.config import structure
-from pawl.adapters.config.load import read
+from pawl.adapters.yaml_file import read
 from pawl.core.errors import ConfigError
 from pawl.core.verify.pack import Pack, problems
 

@@ -61,8 +61,9 @@ _MATTERS = re.compile(
 def releases(text: str) -> Iterator[tuple[Version, str]]:
     """(version, its notes) of a CHANGELOG file, in the file's order."""
     starts = list(_VERSION.finditer(text))
-    for here, after in zip(starts, [*starts[1:], None], strict=True):
-        yield Version.parse(here[1]), text[here.end() : after.start() if after else len(text)]
+    ends = [*(after.start() for after in starts[1:]), len(text)]
+    for here, end in zip(starts, ends, strict=False):  # a file without any has one end too many
+        yield Version.parse(here[1]), text[here.end() : end]
 
 
 def between(texts: Iterable[str], since: Version, to: Version) -> tuple[Item, ...]:

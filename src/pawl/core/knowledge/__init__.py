@@ -1,5 +1,5 @@
 """Dated facts about releases, shipped as data and derived from their source (docs/knowledge.md).
 
-`rows` are the types, `store` loads the tables lazily, `correct` merges a user's own rows, `answer`
+`rows` are the types, `store` loads the tables lazily, `correct` checks a user's own rows, `answer`
 holds the questions that other parts of pawl ask. Nothing here knows a cluster.
 """

@@ -6,6 +6,7 @@ would read as "nothing is removed there".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -56,17 +57,18 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     disagreements: int
 
 
+_MINOR = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+(?:[-+].*)?)?", re.ASCII)
+"""A minor, or a release of it, a vendor's too ("v1.36.2+k3s1")."""
+
+
 def demand_known(knowledge: Knowledge, minor: str) -> str:
-    """The minor of "1.37", "v1.37" or "1.37.2". Raises ConfigError outside the tables."""
-    bare = minor.strip().removeprefix("v")
-    try:
-        if not bare:
-            raise ValueError
-        bare = ".".join(str(part) for part in key(bare))
-    except ValueError:
+    """The minor of "1.37", "v1.37" or "1.37.2-rc.1". Raises ConfigError outside the tables."""
+    told = _MINOR.fullmatch(minor.strip())
+    if told is None:
         raise ConfigError(
             "target", [f"{minor!r} is no Kubernetes minor such as {knowledge.newest}"]
-        ) from None
+        )
+    bare = f"{int(told[1])}.{int(told[2])}"
     if not knowledge.known(bare):
         raise ConfigError(
             "target",

@@ -7,14 +7,10 @@ program, as its code is.
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Iterable, Iterator
-from importlib import resources
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
-import msgspec
-
-from pawl.core.errors import ConfigError
+from pawl.core.knowledge.correct import Corrections
 from pawl.core.knowledge.rows import (
     Api,
     Configuration,
@@ -30,54 +26,9 @@ from pawl.core.knowledge.rows import (
     Row,
     key,
 )
+from pawl.core.knowledge.table import KEYS, table
 
-T = TypeVar("T")
 R = TypeVar("R", bound=Row)
-
-
-class Corrections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A user's file: rows that replace shipped ones with the same key, or add to them.
-
-    `apis` may name a vendor's kinds (CRDs). `drop` names rows to leave out, as
-    "apis apps/v1beta1/Deployment" or "gates SomeGate". Every row carries its own `source`.
-    """
-
-    apis: tuple[Api, ...] = ()
-    gates: tuple[Gate, ...] = ()
-    flags: tuple[Flag, ...] = ()
-    fields: tuple[FieldChange, ...] = ()
-    releases: tuple[Release, ...] = ()
-    demands: tuple[Demand, ...] = ()
-    drop: tuple[str, ...] = ()
-
-
-def corrections(data: object, where: str) -> Corrections:
-    """Decode a corrections document (already parsed YAML or JSON). Raises ConfigError."""
-    try:
-        found = msgspec.convert(data if data is not None else {}, type=Corrections)
-    except msgspec.ValidationError as error:
-        raise ConfigError(where, [f"{error}; see docs/knowledge.md, Corrections"]) from error
-    if wrong := list(_no_minors(msgspec.to_builtins(found), "$")):
-        raise ConfigError(where, wrong)
-    return found
-
-
-_MINORS = frozenset({"minor", "introduced", "served_from", "deprecated", "removed", "announced",
-                     "unreadable", "locked", "added", "from", "until"})  # fmt: skip
-
-
-def _no_minors(value: object, at: str) -> Iterator[str]:
-    """A sentence for every field that holds a minor and is none."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            if name in _MINORS and isinstance(inner, str):
-                if inner and not re.fullmatch(r"\d+\.\d+", inner):
-                    yield f"{at}.{name}: {inner!r} is no minor such as '1.37'"
-            else:
-                yield from _no_minors(inner, f"{at}.{name}")
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _no_minors(inner, f"{at}[{index}]")
 
 
 class Knowledge:
@@ -88,9 +39,7 @@ class Knowledge:
 
     @functools.cached_property
     def apis(self) -> tuple[Api, ...]:
-        return self._merge(
-            "apis", Api, self._extra.apis, lambda r: f"{r.group}/{r.version}/{r.kind}"
-        )
+        return self._merge("apis", Api, self._extra.apis)
 
     @functools.cached_property
     def by_api(self) -> dict[tuple[str, str], Api]:
@@ -99,7 +48,7 @@ class Knowledge:
 
     @functools.cached_property
     def gates(self) -> tuple[Gate, ...]:
-        return self._merge("gates", Gate, self._extra.gates, lambda r: r.name)
+        return self._merge("gates", Gate, self._extra.gates)
 
     @functools.cached_property
     def by_gate(self) -> dict[str, Gate]:
@@ -107,7 +56,7 @@ class Knowledge:
 
     @functools.cached_property
     def flags(self) -> tuple[Flag, ...]:
-        return self._merge("flags", Flag, self._extra.flags, lambda r: f"{r.component}/{r.flag}")
+        return self._merge("flags", Flag, self._extra.flags)
 
     @functools.cached_property
     def by_flag(self) -> dict[tuple[str, str], Flag]:
@@ -116,24 +65,15 @@ class Knowledge:
 
     @functools.cached_property
     def fields(self) -> tuple[FieldChange, ...]:
-        return self._merge(
-            "fields",
-            FieldChange,
-            self._extra.fields,
-            lambda r: f"{r.definition}.{r.field}@{r.minor}",
-        )
+        return self._merge("fields", FieldChange, self._extra.fields)
 
     @functools.cached_property
     def releases(self) -> tuple[Release, ...]:
-        return self._merge(
-            "releases", Release, self._extra.releases, lambda r: f"{r.project}/{r.minor}"
-        )
+        return self._merge("releases", Release, self._extra.releases)
 
     @functools.cached_property
     def demands(self) -> tuple[Demand, ...]:
-        return self._merge(
-            "demands", Demand, self._extra.demands, lambda r: f"{r.on}/{r.minor}/{r.demand}"
-        )
+        return self._merge("demands", Demand, self._extra.demands)
 
     @functools.cached_property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -183,23 +123,15 @@ class Knowledge:
     def known(self, minor: str) -> bool:
         return key(self.oldest) <= key(minor) <= key(self.newest)
 
-    def _merge(self, name: str, kind: type[R], own: Iterable[R], identity: Any) -> tuple[R, ...]:
-        rows = {identity(row): row for row in table(name, kind)}
+    def _merge(self, name: str, kind: type[R], own: Iterable[R]) -> tuple[R, ...]:
+        _, named = KEYS[name]
+        rows = {named(row): row for row in table(name, kind)}
         for entry in self._extra.drop:
             where, _, which = entry.partition(" ")
-            if where == name and rows.pop(which, None) is None:
-                raise ConfigError(
-                    "corrections", [f"drop {entry!r}: the shipped table {name} has no such row"]
-                )
-        rows.update((identity(row), row) for row in own)
+            if where == name:
+                rows.pop(which, None)
+        rows.update((named(row), row) for row in own)
         return tuple(rows.values())
-
-
-def table(name: str, kind: type[T]) -> tuple[T, ...]:
-    """Decode one shipped table."""
-    data = resources.files("pawl.core.knowledge").joinpath("data", f"{name}.json").read_bytes()
-    rows: tuple[T, ...] = msgspec.json.decode(data, type=tuple[kind, ...])  # type: ignore[valid-type]
-    return rows
 
 
 @functools.cache

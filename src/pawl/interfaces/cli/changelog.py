@@ -147,6 +147,8 @@ def _bounds(since: str, to: str) -> tuple[Version, Version]:
         raise ConfigError("pawl changelog", [str(error)]) from error
     if not first < last:
         raise ConfigError("pawl changelog", [f"{to} is not after {since}"])
+    if first.major != last.major:
+        raise ConfigError("pawl changelog", [f"{to} is of another major version than {since}"])
     return first, last
 
 

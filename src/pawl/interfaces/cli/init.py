@@ -50,7 +50,7 @@ def init(
     """
     source = kubeconfig or Path(os.environ.get("KUBECONFIG", "~/.kube/config")).expanduser()
     try:
-        text = sys.stdin.read() if str(hosts) == "-" else hosts.read_text()
+        text = sys.stdin.read() if str(hosts) == "-" else hosts.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(hosts), [f"cannot be read: {error}"]) from error
     listed = draft.hosts_from(text, str(hosts))

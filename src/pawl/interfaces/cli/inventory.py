@@ -77,7 +77,7 @@ def inventory(
     """
     import anyio
 
-    from pawl.adapters.manifests.documents import read
+    from pawl.adapters.yaml_file import read
     from pawl.core import accept, ownership
     from pawl.core.days import day_of
     from pawl.core.errors import ConfigError

@@ -55,8 +55,9 @@ def lint(
         pawl lint --kube-version 1.37 -o sarif deploy/ > pawl.sarif
     """
     from pawl import __version__
-    from pawl.adapters.manifests.documents import knowledge, read
+    from pawl.adapters.manifests.documents import knowledge
     from pawl.adapters.manifests.linting import Linter, find_owners
+    from pawl.adapters.yaml_file import read
     from pawl.core.errors import ConfigError
     from pawl.core.knowledge.answer import demand_known
     from pawl.core.lint import render, waive

@@ -112,7 +112,7 @@ def scan(
 
 def _accepted(given: Path | None, own: Path) -> tuple[Waiver, ...]:
     """The waivers of the file that was `given`, else of pawl.yaml's `own`, if that is there."""
-    from pawl.adapters.manifests.documents import read
+    from pawl.adapters.yaml_file import read
     from pawl.core.lint import waive
     from pawl.core.scan.rules import RULES
 

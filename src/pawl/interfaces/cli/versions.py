@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pawl.core.versions_policy import Versions
 
 Output = Literal["text", "json", "yaml", "ics"]
+LONGEST = 3650
+"""Days. No release is that old and still supported."""
 
 
 def versions(
@@ -52,17 +54,19 @@ def versions(
     from pawl.adapters.config import load_config
     from pawl.adapters.manifests import latest
     from pawl.adapters.manifests.documents import knowledge
+    from pawl.core.days import is_day
     from pawl.core.errors import ConfigError
+    from pawl.core.knowledge.rows import key
     from pawl.core.versions_policy import Ages, advise, ics, running
     from pawl.interfaces.cli.facts import state_of
     from pawl.interfaces.tables import tables_of
 
     wrong = [
-        f"{name} {days}: a number of days from 0 on"
+        f"{name} {days}: a number of days from 0 to {LONGEST}"
         for name, days in (("--min-age", min_age), ("--min-patch-age", min_patch_age))
-        if days < 0
+        if not 0 <= days <= LONGEST
     ]
-    if at and not _is_day(at):
+    if at and not is_day(at):
         wrong.append(f"--at {at!r} is no day such as 2027-01-31")
     if wrong:
         raise ConfigError("pawl versions", wrong)
@@ -92,8 +96,11 @@ def versions(
             running=runs,
         )
     except (KeyError, ValueError) as error:
-        known = f"{tables.oldest} to {tables.newest}"
-        raise ConfigError("pawl versions", [f"{error}: the table covers {known}"]) from error
+        newest = max((r.minor for r in rows if r.project == "kubernetes"), key=key)
+        known = f"covers {tables.oldest} to {newest} (--refresh asks for newer)"
+        raise ConfigError(
+            "pawl versions", [f"{current!r} is not in the table, which {known}"]
+        ) from error
     match output:
         case "json" | "yaml":
             out = document(answer, output)
@@ -104,13 +111,6 @@ def versions(
     sys.stdout.write(out)
     over = answer.days_left is not None and answer.days_left < 0
     return exits.FINDINGS if over else exits.DONE
-
-
-def _is_day(word: str) -> bool:
-    try:
-        return time.strftime("%Y-%m-%d", time.strptime(word, "%Y-%m-%d")) == word
-    except ValueError:
-        return False
 
 
 def text(answer: Versions) -> str:

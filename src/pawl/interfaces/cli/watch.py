@@ -201,7 +201,7 @@ def _accepted(config: Config) -> Accepted:
 
 
 def _ownership(path: str) -> Callable[[], Ownership]:
-    from pawl.adapters.manifests.documents import read
+    from pawl.adapters.yaml_file import read
     from pawl.core.ownership import Ownership, decode
 
     return lambda: decode(read(Path(path)), path) if path else Ownership()
