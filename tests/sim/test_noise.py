@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from harness import drive, planned, resume, versions, virtual
+from harness import approve, drive, planned, resume, versions, virtual
 from test_faults import CONTROL_PLANE, ETCD, QUICK, nodes_only, quick
 from test_watching import replaced
 
@@ -242,3 +242,19 @@ async def test_no_leader_for_a_moment_is_no_end() -> None:
     await lands(
         quick(), ETCD, "move-leader", lambda w: w.briefly(2.0, w.silent, "etcd member list")
     )
+
+
+@virtual
+async def test_an_approval_that_was_long_in_coming_leaves_the_patience_whole() -> None:
+    """What was waited for was a person; then a host does not answer for a moment."""
+    cluster = SimCluster(policy=PolicyConfig(soak=QUICK.soak))
+    world, plan = cluster.world, planned(cluster, ETCD)
+    approve(cluster, plan)
+
+    def approved() -> None:
+        approve(cluster, plan, "etcd-last-member")
+        world.briefly(MOMENT, world.silent, "nodes")
+
+    gate = Begins("etcd/3.6.14/swap/etcd-3", lambda: world.later(3600.0, approved))
+    ended = await drive(cluster, plan, narrator=gate)
+    assert (ended.outcome, world.violations) == ("done", []), ended.why

@@ -193,7 +193,7 @@ def test_waiting_ends_when_patience_does() -> None:
     sick = replace(
         state, members=tuple(replace(m, healthy=m.host != "etcd-1") for m in state.members)
     )
-    events.append(Waiting(at=NOW, run="r", step=SECOND, why="x"))
+    events.append(Waiting(at=NOW, run="r", step=SECOND, why="x", trouble=True))
     assert isinstance(answer(events, sick, NOW + POLICY.patience - 1), Wait)
     decision = answer(events, sick, NOW + POLICY.patience)
     assert isinstance(decision, Halt)

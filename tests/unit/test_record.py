@@ -18,9 +18,20 @@ def test_the_end_of_a_step_ends_a_wait_though_its_reason_stays() -> None:
     journal = MemoryJournal()
     record = Record(journal, CLOCK, GUARD, "r", Narrator())
     for _ in range(3):
-        record.waiting("soak", "host etcd-2 could not be read.")
+        record.waiting("soak", "host etcd-2 could not be read.", trouble=True)
     assert [type(e) for e in journal.events("r")] == [Waiting], "a reason is journalled once"
     record.append(StepDone(step="swap", note="", **record.stamp()))
     assert record.view().waiting_since is None
-    record.waiting("soak", "host etcd-2 could not be read.")
+    record.waiting("soak", "host etcd-2 could not be read.", trouble=True)
     assert record.view().waiting_since == 7.0
+
+
+def test_what_a_person_lets_wait_is_no_trouble_of_the_cluster() -> None:
+    record = Record(MemoryJournal(), CLOCK, GUARD, "r", Narrator())
+    record.waiting("gate", "it needs an approval.")
+    assert record.view().waiting_since is None
+    record.waiting("gate", "host etcd-2 could not be read.", trouble=True)
+    record.waiting("swap", "pods are leaving.")
+    assert record.view().waiting_since == 7.0, "of another step"
+    record.waiting("gate", "it needs an approval.")
+    assert record.view().waiting_since is None, "the trouble is over"

@@ -64,6 +64,8 @@ class Wait(Struct, frozen=True, kw_only=True, tag="wait"):
     why: str
     until: float | None = None
     step: str = ""
+    trouble: bool = False
+    """Whether it is the cluster that is not well enough."""
 
 
 class Halt(Struct, frozen=True, kw_only=True, tag="halt"):
@@ -272,7 +274,7 @@ def _patiently(
             "pawl resume.",
             outcome="failed",
         )
-    return Wait(why=f"{step.id} waits: {trouble}", until=now + POLL, step=step.id)
+    return Wait(why=f"{step.id} waits: {trouble}", until=now + POLL, step=step.id, trouble=True)
 
 
 def _trouble(

@@ -54,6 +54,8 @@ class EffectDone(Event, frozen=True, kw_only=True, tag="effect-done"):
 class Waiting(Event, frozen=True, kw_only=True, tag="waiting"):
     step: str
     why: str
+    trouble: bool = False
+    """Whether the cluster is not well enough: then it counts for `policy.patience`."""
 
 
 class StepDone(Event, frozen=True, kw_only=True, tag="step-done"):

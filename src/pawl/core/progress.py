@@ -113,7 +113,10 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     waiting: str = ""
     waiting_step: str = ""
     waiting_since: float | None = None
-    """Since when the run has been waiting without a step being done or begun in between."""
+    """Since when the cluster has not been well enough, without a step being done or begun in
+    between. What is waited for otherwise (an approval, a gate, another try) is none of that."""
+    troubled: str = ""
+    """The step that could not begin because of it."""
     unfinished: tuple[Effect, ...] = ()
     drained: tuple[str, ...] = ()
     """Hosts that the run took out of the load balancer, or was about to, and has not put back."""
@@ -210,8 +213,12 @@ def apply(view: RunView, event: AnyEvent) -> RunView:
             unfinished = tuple(e for e in view.unfinished if e != effect)
             return replace(view, unfinished=unfinished, drained=drained)
         case Waiting():
-            since = view.waiting_since if view.waiting_since is not None else event.at
-            return replace(view, waiting=event.why, waiting_step=event.step, waiting_since=since)
+            view = replace(view, waiting=event.why, waiting_step=event.step)
+            if event.trouble:
+                since = view.waiting_since if view.waiting_since is not None else event.at
+                return replace(view, waiting_since=since, troubled=event.step)
+            over = event.step == view.troubled
+            return replace(view, waiting_since=None) if over else view
         case StepDone():
             view = replace(
                 view,

@@ -56,11 +56,11 @@ class Record:
         self._journal.append(event)
         self.narrator.event(event)
 
-    def waiting(self, step: str, why: str) -> None:
-        """Journalled when the reason changes, shown each time."""
+    def waiting(self, step: str, why: str, *, trouble: bool = False) -> None:
+        """Journalled when the reason changes, shown each time. `trouble` as in the event."""
         if self._waits.get(step) != why:
             self._waits[step] = why
-            self.append(Waiting(step=step, why=why, **self.stamp()))
+            self.append(Waiting(step=step, why=why, trouble=trouble, **self.stamp()))
         self.narrator.passing(step, why)
 
     def view(self) -> RunView:

@@ -253,7 +253,7 @@ class Runner:
                 case Wait() if self._only_approval(answer):
                     return self._end("paused", answer.why)
                 case Wait() if answer.step not in self._live.steps:
-                    self._record.waiting(answer.step, answer.why)
+                    self._record.waiting(answer.step, answer.why, trouble=answer.trouble)
             await self._rest(answer)
             for_cluster = isinstance(answer, Wait) and answer.until is not None
             state = await self._next_state(state, for_cluster=for_cluster)
