@@ -132,6 +132,18 @@ async def test_a_wrong_checksum_leaves_nothing_behind(
     assert os.listdir(f"{layout.root}/etcd") == []
 
 
+async def test_a_binary_that_is_too_slow_to_say_refuses_nothing(
+    hosts: SshHosts, layout: LayoutConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary = Path(layout.root, "kubelet", "1.37.0", "kubelet")
+    binary.parent.mkdir(parents=True)
+    binary.write_text("#!/bin/sh\nexec sleep 300\n")
+    binary.chmod(0o755)
+    monkeypatch.setattr(ssh, "PROBE_SECONDS", 1.0)
+    with pytest.raises(Unreachable, match=r"kubelet 1\.37\.0 on h1 did not say within 1 s"):
+        await hosts.accepts_flags("h1", "kubelet", "1.37.0", ())
+
+
 async def test_switch_is_one_rename_and_needs_the_version(
     hosts: SshHosts, layout: LayoutConfig, tmp_path: Path
 ) -> None:

@@ -17,17 +17,13 @@ from conftest import LabMaker
 from pawl.core.errors import Refused
 from pawl.lab import cgroups, network
 from pawl.lab.cluster import Lab
-from pawl.lab.probe import NotReady, Prober, wait
+from pawl.lab.probe import SERVES, NotReady, Prober, wait
 from pawl.lab.roles.load_balancer import NODE_PORTS
 
 ETCDCTL = (
     "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt "
     "--cert=/etc/etcd/pki/member.crt --key=/etc/etcd/pki/member.key"
 )
-
-
-SOON = 300.0
-"""Seconds in which a machine does again what it is for: a few on an idle machine."""
 
 
 def ssh(lab: Lab, machine: str, *command: str, check: bool = True) -> str:
@@ -37,7 +33,7 @@ def ssh(lab: Lab, machine: str, *command: str, check: bool = True) -> str:
     argv += ["-o", "StrictHostKeyChecking=yes", f"root@{lab.machine(machine).address()}"]
     argv += ["--", *command]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    end = time.monotonic() + SOON
+    end = time.monotonic() + SERVES
     while check and done.returncode and time.monotonic() < end:  # it, or its etcd, is busy
         time.sleep(1)
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -50,7 +46,7 @@ def serves(lab: Lab, machine: str) -> None:
     prober = Prober(lab.spec, lab.pki)
     try:
         spec = lab.machine(machine).dir.read()
-        wait(f"{machine} serving", lambda: prober.serves(spec), SOON)
+        wait(f"{machine} serving", lambda: prober.serves(spec))
     finally:
         prober.close()
 
@@ -63,7 +59,7 @@ def all_serve(lab: Lab) -> None:
             raise NotReady(", ".join(idle))
         return True
 
-    wait("every machine to serve", each, SOON)
+    wait("every machine to serve", each)
 
 
 def page(url: str) -> dict[str, str]:
@@ -77,7 +73,7 @@ def page(url: str) -> dict[str, str]:
             raise NotReady(str(error)) from error
         return True
 
-    wait(f"an answer at {url}", answered, SOON)
+    wait(f"an answer at {url}", answered)
     return found[0]
 
 
@@ -147,7 +143,7 @@ def test_an_orderly_reboot_comes_back(small_lab: Lab) -> None:
     leader = small_lab.machine("etcd-1").leader()
     ssh(small_lab, "etcd-1", "systemctl", "reboot", check=False)
     machine = small_lab.machine("etcd-1")
-    wait("another PID 1", lambda: machine.leader() not in (None, leader), SOON)
+    wait("another PID 1", lambda: machine.leader() not in (None, leader))
     machine.wait_ssh()
     serves(small_lab, "etcd-1")
     assert machine.dir.read().identity == identity
@@ -172,7 +168,7 @@ def test_a_half_dead_machine_is_mended_by_up(small_lab: Lab, victim: str) -> Non
     if victim == "nspawn":
         pid = int(Path(f"/proc/{leader}/stat").read_text().rpartition(") ")[2].split()[1])
     os.kill(pid, signal.SIGKILL)
-    wait("the death seen", lambda: not machine.running(), SOON)
+    wait("the death seen", lambda: not machine.running())
     small_lab.up()
     assert machine.running()
     all_serve(small_lab)

@@ -7,6 +7,7 @@ left out, by an option or by a setting, is named in the plan.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -278,12 +279,14 @@ def _order(complaint: FlagComplaint) -> tuple[str, ...]:
 async def ask_staged(
     state: ClusterState, target: Target, hosts: Hosts
 ) -> tuple[FlagComplaint, ...]:
-    """What target binaries that lie ready on the hosts say to the flags in use."""
+    """What target binaries that lie ready on the hosts say to the flags in use. Who gives no answer
+    is asked again by the run, before anything stops."""
     found: list[FlagComplaint] = []
 
     async def one(host: str, component: str, version: str, flags: tuple[str, ...]) -> None:
-        for complaint in await hosts.accepts_flags(host, component, version, flags):
-            found.append(FlagComplaint(host, component, version, complaint))
+        with suppress(Unreachable):
+            said = await hosts.accepts_flags(host, component, version, flags)
+            found.extend(FlagComplaint(host, component, version, each) for each in said)
 
     async with anyio.create_task_group() as group:
         for host in state.hosts:

@@ -223,14 +223,14 @@ class Lab:
             etcd = [m for m in machines if m.has_etcd]
             progress.enter("etcd", f"{len(etcd)} members")
             for m in etcd:
-                wait(f"a healthy etcd on {m.name}", lambda m=m: prober.etcd_serves(m), 120)  # type: ignore[misc]
+                wait(f"a healthy etcd on {m.name}", lambda m=m: prober.etcd_serves(m))  # type: ignore[misc]
                 self._bootstrapped(m)
             servers = [prober.address(m) for m in machines if m.role == "control-plane"]
             progress.enter("api servers", f"{len(servers)} behind one load balancer")
             for address in servers:
-                wait(f"a ready API server at {address}", lambda a=address: prober.api_ready(a), 180)  # type: ignore[misc]
+                wait(f"a ready API server at {address}", lambda a=address: prober.api_ready(a))  # type: ignore[misc]
             balancer = str(lab.network.load_balancer)
-            wait("the API through the load balancer", lambda: prober.api_ready(balancer), 60)
+            wait("the API through the load balancer", lambda: prober.api_ready(balancer))
             self._apply(prober, balancer, workloads.access())
             if lab.scrape:
                 self._apply(prober, balancer, monitoring.access())
@@ -252,8 +252,8 @@ class Lab:
         items = workloads.applications()
         self._apply(prober, balancer, items)
         for m in workers:
-            wait(f"node {m.name}", lambda m=m: _node_ready(prober, balancer, m.name), 180)  # type: ignore[misc]
-            wait(f"kube-proxy on {m.name}", lambda m=m: prober.serves(m), 60)  # type: ignore[misc]
+            wait(f"node {m.name}", lambda m=m: _node_ready(prober, balancer, m.name))  # type: ignore[misc]
+            wait(f"kube-proxy on {m.name}", lambda m=m: prober.serves(m))  # type: ignore[misc]
         progress.enter("workloads", "web, redis and its backend")
         for item in items:
             if item["kind"] in ("Deployment", "StatefulSet"):
@@ -263,7 +263,6 @@ class Lab:
                     lambda p=path: workloads.rolled_out(  # type: ignore[misc]
                         prober.request(balancer, "GET", p)
                     ),
-                    180,
                 )
 
     @staticmethod
@@ -275,7 +274,7 @@ class Lab:
                 raise NotReady("; ".join(missing))
             return True
 
-        wait("a Prometheus that reads everything", all_read, 90, interval=0.5)
+        wait("a Prometheus that reads everything", all_read, interval=0.5)
 
     def _bootstrapped(self, spec: MachineSpec) -> None:
         """From now on this member joins an existing cluster, never bootstraps one."""
@@ -295,7 +294,6 @@ class Lab:
             wait(
                 f"{item['kind']} {item['metadata']['name']}",
                 lambda p=path, i=item: bool(prober.request(address, "PATCH", p, i)),  # type: ignore[misc]
-                60,
             )
 
     @staticmethod
@@ -304,7 +302,6 @@ class Lab:
         wait(
             "the controller-manager's first service account",
             lambda: bool(prober.request(address, "GET", path)),
-            120,
         )
 
     # -- single machines

@@ -80,7 +80,7 @@ def build(lab: LabSpec, directory: LabDir, machines: list[MachineSpec]) -> c.Con
         # A dozen machines share a few cores here, so a busy moment must not look like a dead host.
         policy=c.PolicyConfig(
             soak=_soak(metrics),
-            timeouts=c.TimeoutConfig(read=15, lb_drain=4),
+            timeouts=c.TimeoutConfig(read=15, lb_drain=4, member_healthy=180, converge=120),
             gates=_GATES if lab.scrape else c.GatesConfig(),
         ),
         metrics=metrics,

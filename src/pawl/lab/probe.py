@@ -15,6 +15,12 @@ from pawl.lab import monitoring
 from pawl.lab.pki import Pki
 from pawl.lab.spec import LabSpec, MachineSpec
 
+SERVES = 300.0
+"""Seconds in which a program of the lab serves: some ten on an idle machine, and several times that
+where others share its cores and its disk."""
+ANSWERS = 15.0
+"""Seconds in which one question is answered."""
+
 
 class NotReady(PawlError):
     """Something of the lab does not become ready in time."""
@@ -32,7 +38,8 @@ class Prober:
     def _client(directory: Path, authority: str, name: str) -> httpx.Client:
         context = ssl.create_default_context(cafile=str(directory / f"{authority}.crt"))
         context.load_cert_chain(directory / f"{name}.crt", directory / f"{name}.key")
-        return httpx.Client(verify=context, timeout=5, trust_env=False)
+        timeout = httpx.Timeout(ANSWERS, connect=5)
+        return httpx.Client(verify=context, timeout=timeout, trust_env=False)
 
     def close(self) -> None:
         self._etcd.close()
@@ -103,7 +110,9 @@ class Prober:
         return found
 
 
-def wait(what: str, ready: Callable[[], bool], timeout: float, interval: float = 0.25) -> None:
+def wait(
+    what: str, ready: Callable[[], bool], timeout: float = SERVES, interval: float = 0.25
+) -> None:
     """Return when `ready()` holds; `NotReady` says `what` was waited for. A question that gets no
     answer, or a bad one, is asked again: with one API server its balancer may have none for a
     moment. The last such answer is part of the error."""

@@ -41,7 +41,7 @@ from pawl.core.version import Version
 from pawl.ports.artifacts import Artifacts
 from pawl.ports.inuse import Reading
 
-SECONDS = 15.0
+SECONDS = 60.0
 """A probe takes 0.2 s on an idle core."""
 SIGNING_KEY = "service-account-signing-key-file"
 _SERVERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")

@@ -28,7 +28,8 @@ from pawl.ports.hosts import StagedFile
 GUARD = resources.files("pawl.adapters.hosts").joinpath("guard.sh").read_text()
 RESTORES = "/var/tmp/pawl-restore-"
 POLL_SECONDS = 0.1
-PROBE_SECONDS = 15.0
+PROBE_SECONDS = 60.0
+"""For a binary that is asked about flags: 0.2 s on an idle core, with its file in memory."""
 INSTALL = """\
 set -eu
 umask 077
@@ -46,6 +47,8 @@ sync -- "$(dirname -- "$1")" 2>/dev/null || sync
 """Half a guard would let everything pass: a shell that finds its script at an end says 0. So what
 arrived is compared, and on disk before it has its name."""
 _READ = '[ ! -e "$1" ] || cat -- "$1"'
+KILLED = -1
+"""`Ran.code` where `timeout` had to end the command: it takes the SIGKILL itself too."""
 EXIT_SILENT, EXIT_AGAIN, EXIT_FENCED, EXIT_MISSING = 69, 75, 77, 78
 
 
@@ -180,6 +183,11 @@ class SshHosts:
         argv += ["timeout", "-s", "KILL", str(int(PROBE_SECONDS))]
         argv += [binary, *flags, *flagcheck.probe_of(component, flags).poison]
         ran = await self._connections.run(host, argv, timeout=PROBE_SECONDS + 5)
+        if ran.code == KILLED:
+            raise Unreachable(
+                f"{component} {version} on {host} did not say within {PROBE_SECONDS:g} s whether "
+                "it takes the flags in use"
+            )
         if ran.code in (126, 127):
             return (f"{binary} cannot be run on {host}: {ran.err.strip()}",)
         return flagcheck.complaints(component, flags, ran.code, f"{ran.out}\n{ran.err}")

@@ -34,7 +34,6 @@ SELF = 1
 INFLIGHT_SECONDS = 1.0
 """A drained roll answers within 52 ms; 1 s between drain and stop lost none of 2,250 requests. The
 gauge tells the most of the last second, so it says nothing sooner. Counted from the drain."""
-BALANCER_SECONDS = 30.0
 SERVING: frozenset[Part] = frozenset({"api", "balancer"})
 """What a look at whether API servers serve, and through the balancer, reads."""
 
@@ -162,7 +161,7 @@ async def leave_balancer(ctx: Context, host: str) -> None:
         ]
         return f"API server {', '.join(out)} does not serve; {host} must stay." if out else ""
 
-    state = await ctx.until(others_serve, seconds=60.0, safe=True, parts=SERVING)
+    state = await ctx.until(others_serve, seconds=ctx.policy.patience, safe=True, parts=SERVING)
     balancer = ctx.tools.balancer
     if balancer is None:
         return
@@ -179,7 +178,7 @@ async def leave_balancer(ctx: Context, host: str) -> None:
             return f"the load balancer does not say whether {host} is out."
         return f"{host} still takes new connections." if mine.admin == "ready" else ""
 
-    await ctx.until(out, seconds=BALANCER_SECONDS, parts=SERVING)
+    await ctx.until(out, seconds=ctx.timeouts.apiserver_ready, parts=SERVING)
     await _quiet(ctx, host)
 
 
@@ -243,7 +242,7 @@ async def enter_balancer(ctx: Context, host: str) -> None:
         well = server is not None and server.ready
         return "" if well else f"API server {host} is not ready, so it does not enter the balancer."
 
-    await ctx.until(ready, seconds=BALANCER_SECONDS, parts=SERVING)
+    await ctx.until(ready, seconds=ctx.timeouts.apiserver_ready, parts=SERVING)
     if entry.admin != "ready":
         async with ctx.effect("enable-balancer", host) as epoch:
             await balancer.enable(entry.name, epoch)
@@ -254,4 +253,4 @@ async def enter_balancer(ctx: Context, host: str) -> None:
             return f"{host} is not in the balancer yet."
         return f"the balancer's own check does not see {host} yet." if mine.check != "up" else ""
 
-    await ctx.until(up, seconds=BALANCER_SECONDS, parts=SERVING)
+    await ctx.until(up, seconds=ctx.timeouts.apiserver_ready, parts=SERVING)

@@ -13,7 +13,6 @@ from pawl.engine.context import Context, Late
 from pawl.ports.observer import Part
 
 GATE_APART = 2.0
-GATE_SECONDS = 60.0
 MOVE_SECONDS = 5.0
 TRANSFER_LAG = 100
 CAUGHT_UP_LAG = 100
@@ -52,7 +51,13 @@ async def before_stop(ctx: Context, host: str, prefer: tuple[str, ...] = ()) -> 
 
     while True:
         await ctx.until(
-            why, host, seconds=GATE_SECONDS, times=2, every=GATE_APART, safe=True, parts=ETCD
+            why,
+            host,
+            seconds=ctx.policy.patience,
+            times=2,
+            every=GATE_APART,
+            safe=True,
+            parts=ETCD,
         )
         await leave_leadership(ctx, host, prefer)
         state = await ctx.look(host, parts=ETCD)

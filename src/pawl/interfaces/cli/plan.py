@@ -33,6 +33,7 @@ from pawl.interfaces.beforehand import LOOKS, Found, Look, ask_staged
 from pawl.interfaces.cli import exits
 from pawl.interfaces.cli.options import OUTPUT, ConfigFile
 from pawl.interfaces.cli.tabular import document
+from pawl.interfaces.seeing import seen
 
 if TYPE_CHECKING:
     from pawl.interfaces.wiring import Session
@@ -378,7 +379,7 @@ async def _planned(
             )
             keep(plan)
             return plan, ""
-        state = await session.observer.observe()
+        state = await seen(session.observer, session.clock)
         plan = await compute(
             asked,
             experienced(session.config, session.journal),

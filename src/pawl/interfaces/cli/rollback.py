@@ -19,6 +19,7 @@ from pawl.engine.reverse import Way
 from pawl.interfaces import wiring
 from pawl.interfaces.cli.choosing import latest
 from pawl.interfaces.cli.options import OUTPUT, ConfigFile, Live
+from pawl.interfaces.seeing import seen
 from pawl.interfaces.wiring import Session
 
 
@@ -66,7 +67,7 @@ async def rollback(
             raise Refused([_gone_back(run_id, view.outcome)])
         session.lock.acquire()  # or Refused, naming the pawl that has it
         session.lock.release()
-        state = await session.observer.observe()
+        state = await seen(session.observer, session.clock)
         if not state.complete:
             lost = [f"{u.source} could not be read: {u.why}" for u in state.unread]
             raise Refused([*lost, "which exits are open can only be told from the whole cluster."])
@@ -136,7 +137,7 @@ async def nodes_back(session: Session, run_id: str, output: str) -> int | None:
         return None
     if view.gates is None or not view.gates.failed:
         return None  # what cannot be told, or not be read, is no reason to go back
-    state = await session.observer.observe()
+    state = await seen(session.observer, session.clock)
     plan = session.journal.plan(view.plan)
     try:
         back = reverse.nodes_back(plan, view, state, session.config)
