@@ -189,6 +189,10 @@ def test_rules_beside_removal() -> None:
     volume = "apiVersion: v1\nkind: PersistentVolume\nspec:\n  rbd: {image: x}\n"
     assert found(volume, "1.31") == [("volume-removed", 4, "")]
     assert found(volume, "1.30") == []
+    pod = "apiVersion: v1\nkind: Pod\nspec:\n  volumes:\n  - gitRepo: {repository: x}\n"
+    assert found(pod, "1.33") == [("volume-removed", 5, "")]
+    assert "init container" in linted(pod).findings[0].message
+    assert found(pod, "1.32") == []
 
 
 def test_fields_that_went_away_are_found_where_they_stand() -> None:

@@ -39,6 +39,15 @@ NO_DEFAULT = re.compile(
 one the component takes (seen by comparing with the binaries' own --help)."""
 
 
+LIMITED = {"kubeadm", "controller-manager"}
+"""Feature packages that not every component links (by the binaries' own --help: a kube-scheduler
+of 1.36 and 1.37 knows no gate of controller-manager; in 1.25 only the controller managers do)."""
+
+SWITCHED = {"kubernetes.io/git-repo": "GitRepoVolumeDriver"}
+"""Volume plugin -> the gate that switches it off. As an API that was on by default, it counts as
+removed when it is off by default."""
+
+
 def stage(version: str) -> str:
     return "alpha" if "alpha" in version else "beta" if "beta" in version else "GA"
 
@@ -368,7 +377,8 @@ class Builder:
                     locked = text(n)
                 elif not lock:
                     locked = ""
-            removed = there[-1] + 1 if there[-1] < LAST_MINOR else None
+            last = self._last_everywhere(name, there)
+            removed = last + 1 if last < LAST_MINOR else None
             if gaps := [n for n in range(there[0], there[-1]) if n not in there]:
                 self._disagree(
                     "gates",
@@ -384,8 +394,7 @@ class Builder:
                     "stages": stages,
                     "locked": locked,
                     "removed": text(removed),
-                    "source": f"{', '.join(sorted(packages))} features "
-                    f"v1.{there[0]}.0–v1.{there[-1]}.0",
+                    "source": f"{', '.join(sorted(packages))} features v1.{there[0]}.0–v1.{last}.0",
                 }
             )
         for n in MINORS:
@@ -406,6 +415,21 @@ class Builder:
                         "its source " + ("declares it" if name in mine else "does not declare it"),
                     )
         return rows
+
+    def _last_everywhere(self, name: str, there: list[int]) -> int:
+        """The last minor at which every component that had a gate takes it: what kubeadm or the
+        shared part of the controller managers keeps longer, a kubelet refuses."""
+        packages = {n: set(self.facts[n]["gates"][name]["packages"]) for n in there}
+        last = max((n for n in there if packages[n] - LIMITED), default=there[-1])
+        if last < there[-1]:
+            self._disagree(
+                "gates",
+                name,
+                text(last + 1),
+                f"{', '.join(sorted(packages[there[-1]]))} declares it until {text(there[-1])}",
+                "removed: the other components refuse it",
+            )
+        return last
 
     # -- flags -----------------------------------------------------------------------------------
 
@@ -522,16 +546,28 @@ class Builder:
         rows = []
         for what, key in (("volume plugin", "volumes"), ("cloud provider", "clouds")):
             for name, there in self._spans(lambda n, key=key: self.facts[n][key]):
-                rows.append(
-                    {
-                        "what": what,
-                        "name": name,
-                        **self._bounds(there),
-                        "source": f"k8s.io/kubernetes v1.{there[-1]}.0 "
-                        + ("pkg/volume" if key == "volumes" else "pkg/cloudprovider/providers"),
-                    }
-                )
+                row = {
+                    "what": what,
+                    "name": name,
+                    **self._bounds(there),
+                    "source": f"k8s.io/kubernetes v1.{there[-1]}.0 "
+                    + ("pkg/volume" if key == "volumes" else "pkg/cloudprovider/providers"),
+                }
+                rows.append(row | self._switched_off(name))
         return rows
+
+    def _switched_off(self, plugin: str) -> Row:
+        """What the gate of a plugin says of its end, where it has one."""
+        gate = SWITCHED.get(plugin, "")
+        stages = {n: g["stages"][-1] for n in MINORS if (g := self.facts[n]["gates"].get(gate))}
+        off = [n for n, (_, _, on, _) in stages.items() if not on]
+        if not off:
+            return {}
+        locked = next((n for n in off if stages[n][3]), None)
+        told = f"off by default from v1.{off[0]}.0 (feature gate {gate})"
+        if locked:
+            told += f", locked off from v1.{locked}.0"
+        return {"removed": text(off[0]), "source": told}
 
     def demands(self) -> list[Row]:
         rows: list[Row] = json.loads((CURATED / "demands.json").read_bytes())
@@ -566,7 +602,10 @@ class Builder:
 
 
 def words(camel: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", camel)
+    """ "TCPFinTimeoutNamespaced" -> "TCP fin timeout namespaced": only acronyms stay."""
+    parts = re.findall(r"NFTables|QoS|[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z0-9]*|[A-Z]+", camel)
+    first, *rest = ("nftables" if part == "NFTables" else part for part in parts)
+    return " ".join([first, *(p if p.isupper() or p == "QoS" else p.lower() for p in rest)])
 
 
 def components_of(packages: set[str]) -> list[str]:
@@ -574,6 +613,8 @@ def components_of(packages: set[str]) -> list[str]:
     and all link the common feature packages (checked against the binaries of the newest minors)."""
     if packages == {"kubeadm"}:
         return ["kubeadm"]
+    if packages == {"controller-manager"}:
+        return ["kube-apiserver", "kube-controller-manager", "kube-proxy", "kubelet"]
     out = ["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"]
     return [*out, "kubeadm"] if "kubeadm" in packages else out
 

@@ -174,7 +174,7 @@ def kernels(facts: Facts) -> Iterator[Finding]:
 
 def _wants(use: HostUse, component: str, demand: str) -> str:
     """Where a feature with a kernel floor is switched on; "" when it is not."""
-    if demand == "NFTables Kube Proxy" and component == "kube-proxy":
+    if demand == "nftables kube proxy" and component == "kube-proxy":
         for flag in use.of(component):
             if flag.name == "proxy-mode" and flag.value == "nftables":
                 return place(use.host, flag.path, flag.line)
@@ -182,7 +182,7 @@ def _wants(use: HostUse, component: str, demand: str) -> str:
             mode = document.setting("mode")
             if mode and mode.value == "nftables":
                 return place(use.host, document.path, mode.line)
-    if demand == "Memory Qo SMin" and component == "kubelet":
+    if demand == "Memory QoS min" and component == "kubelet":
         return next((g.where for g in gates(use, component) if g.name == "MemoryQoS" and g.on), "")
     return ""
 

@@ -23,6 +23,7 @@ OWNER_KEYS = ("pawl.dev/owner", "owner", "team")
 _VOLUME_KEYS = {
     "kubernetes.io/cephfs": "cephfs",
     "kubernetes.io/flocker": "flocker",
+    "kubernetes.io/git-repo": "gitRepo",
     "kubernetes.io/glusterfs": "glusterfs",
     "kubernetes.io/quobyte": "quobyte",
     "kubernetes.io/rbd": "rbd",
@@ -31,6 +32,9 @@ _VOLUME_KEYS = {
 }
 """Plugins whose volumes no CSI driver takes over: plugin -> its key in a volume source. The others
 (cloud disks, vSphere, Portworx) are migrated to CSI and stay valid."""
+
+_INSTEAD = {"gitRepo": "clone it in an init container, into an emptyDir"}
+"""What to do, where it is not to move data to a CSI driver."""
 
 _SIBLINGS = {b"pathType": b"backend"}
 """A key that every item of the same list must have, exactly once: when the required one is written
@@ -280,7 +284,8 @@ class Judge:
                     "volume-removed",
                     Severity.BLOCKER,
                     f"the in-tree volume plugin {row.name} was removed in {row.removed}: the "
-                    "volume cannot be mounted; move the data to a CSI driver",
+                    "volume cannot be mounted; "
+                    + _INSTEAD.get(word, "move the data to a CSI driver"),
                     minor=row.removed,
                     line=line,
                 )
