@@ -44,6 +44,8 @@ class Movement:
     pods: dict[str, Pod] = field(default_factory=dict)
     missing: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """app -> pod-seconds of desired − ready."""
+    gaps: list[tuple[float, float, str]] = field(default_factory=list)
+    """(from, until, app): moments in which pods were missing."""
     breaches: list[str] = field(default_factory=list)
     back: list[str] = field(default_factory=list)
     """Moves onto an old node."""
@@ -79,7 +81,10 @@ class Movement:
         """Time passes with the pods as they are."""
         span, self._at = max(0.0, at - self._at), max(at, self._at)
         for app, wanted in self.desired.items():
-            self.missing[app] += span * max(0, wanted - self.serving(app))
+            short = max(0, wanted - self.serving(app))
+            self.missing[app] += span * short
+            if span and short:
+                self.gaps.append((at - span, at, app))
 
     def serving(self, app: str) -> int:
         return sum(p.app == app and p.serves for p in self.pods.values())

@@ -21,6 +21,7 @@ from _traffic import Lane, Redis, http, websocket
 
 from pawl.lab import workloads
 from pawl.lab.cluster import Lab
+from pawl.lab.probe import SERVES, NotReady, wait
 from pawl.lab.roles.load_balancer import NODE_PORTS
 
 NAMESPACE = workloads.NAMESPACE
@@ -29,6 +30,11 @@ SOLO, ECHO, REDIS = 30090, 30091, 30092
 RATE = 8.0
 """Requests a second of each lane: the lab shares its cores with them."""
 SOCKETS = 3
+BEAT, STILL = 0.1, 1.0
+"""Seconds between two beats of the measurement's own heart, and how late one is that shows that
+nobody ran: other tenants have the cores."""
+AFTERMATH = 5.0
+"""Seconds in which what was late then is found out: three readiness probes, 1 s apart."""
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 
 
@@ -56,7 +62,8 @@ def _door(name: str, app: str, port: int, target: int) -> workloads.Object:
 
 
 class Api:
-    """The lab's API with its administrator's certificate, blocking."""
+    """The lab's API with its administrator's certificate, blocking. It is asked again while the one
+    API server has no answer, or its balancer takes it for down."""
 
     def __init__(self, lab: Lab) -> None:
         pki: Path = lab.pki.directory
@@ -68,17 +75,26 @@ class Api:
     def __call__(self, method: str, path: str, body: Any = None) -> Any:
         kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
         asked = f"{path}?fieldManager=bench&force=true" if method == "PATCH" else path
-        answer = self._client.request(
-            method, self.url + asked, json=body, headers={"content-type": kind}
-        )
-        answer.raise_for_status()
-        return answer.json()
+        found: list[Any] = []
+
+        def answered() -> bool:
+            try:
+                answer = self._client.request(
+                    method, self.url + asked, json=body, headers={"content-type": kind}
+                )
+                found.append(answer.raise_for_status().json())
+            except httpx.HTTPError as error:
+                raise NotReady(str(error)) from error
+            return True
+
+        wait(f"{method} {path}", answered)
+        return found[0]
 
     def apply(self, items: Sequence[workloads.Object]) -> None:
         for item in items:
             self("PATCH", workloads.place(item), item)
 
-    def settled(self, seconds: float = 120) -> None:
+    def settled(self, seconds: float = SERVES) -> None:
         """Until every Deployment and StatefulSet of the namespace has all its pods Ready."""
         end = time.monotonic() + seconds
         while True:
@@ -93,7 +109,7 @@ class Api:
             assert time.monotonic() < end, f"not Ready: {waiting}"
             time.sleep(0.3)
 
-    def doors_open(self, seconds: float = 60) -> None:
+    def doors_open(self, seconds: float = SERVES) -> None:
         """Until each pod is reached at its node's door. A node is Ready, and its pods
         too, a moment before its kube-proxy knows them: what is refused then is no move's doing."""
         end = time.monotonic() + seconds
@@ -143,6 +159,8 @@ class Measurement:
         """(node, app) of each pod when it began."""
         self.holes = 0
         """Times that a watch ended and had to go on; nothing is missed by that."""
+        self.still: list[tuple[float, float]] = []
+        """(from, until): this machine stood still, and with it all that it measures."""
         items = [
             i
             for kind in ("deployments", "statefulsets")
@@ -211,6 +229,7 @@ class Measurement:
                     for i in range(SOCKETS)
                 ),
                 self.redis.watch(self._door("redis", REDIS)),
+                self._beat(),
             ]
             running = [asyncio.create_task(t) for t in tasks]
             self._ready.set()
@@ -221,6 +240,19 @@ class Measurement:
             await asyncio.gather(over, *running, return_exceptions=True)
             for task in done - {over}:
                 task.result()
+
+    async def _beat(self) -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(BEAT)
+            now = time.monotonic()
+            if now - last - BEAT > STILL:
+                self.still.append((last, now))
+            last = now
+
+    def stood_still(self, began: float, ended: float) -> bool:
+        """Whether what happened then proves nothing: this machine stood still, or had just."""
+        return any(began < to + AFTERMATH and ended > at for at, to in self.still)
 
     async def _events(
         self,

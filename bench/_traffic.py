@@ -38,10 +38,13 @@ class Lane:
     sent: int = 0
     failed: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[float, float]] = field(default_factory=list)
+    """(begun, known to have failed), by the monotonic clock."""
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str, began: float) -> None:
         self.failed += 1
         self.errors[why] += 1
+        self.failures.append((began, time.monotonic()))
 
 
 async def http(lane: Lane, targets: Targets, rate: float, path: str = "/") -> None:
@@ -50,13 +53,14 @@ async def http(lane: Lane, targets: Targets, rate: float, path: str = "/") -> No
 
     async def one() -> None:
         lane.sent += 1
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(DEADLINE):
                 why = await _ask(targets(), next(turn), path)
         except TimeoutError:
             why = f"no answer within {DEADLINE:.0f} s"
         if why:
-            lane.fail(why)
+            lane.fail(why, begun)
 
     async with asyncio.TaskGroup() as group:
         began = time.monotonic()
@@ -152,7 +156,7 @@ async def websocket(lane: Lane, targets: Targets, rate: float) -> None:
     wrong, late or never. Told to go (1001) it comes back at once elsewhere, and asks again what was
     not answered yet; that is no failure, a connection that breaks is."""
     number = itertools.count()
-    text = b""
+    text, began = b"", 0.0
     while True:
         socket = await _connected(lane, targets)
         try:
@@ -160,19 +164,20 @@ async def websocket(lane: Lane, targets: Targets, rate: float) -> None:
                 if not text:
                     text = b"%d" % next(number)
                     lane.sent += 1
+                    began = time.monotonic()
                 socket.send(text)
                 async with asyncio.timeout(SILENT):
                     answer = await socket.receive()
                 if answer != text:
-                    lane.fail("another message came back")
+                    lane.fail("another message came back", began)
                 text = b""
                 await asyncio.sleep(1 / rate)
         except Closed as end:
             if not end.politely:
-                lane.fail("the connection broke")
+                lane.fail("the connection broke", began)
                 text = b""
         except TimeoutError:
-            lane.fail(f"no echo within {SILENT:.0f} s")
+            lane.fail(f"no echo within {SILENT:.0f} s", began)
             text = b""
         finally:
             socket.close()
@@ -191,7 +196,7 @@ async def _connected(lane: Lane, targets: Targets) -> Socket:
                     why = f"no handshake: {error or 'timeout'}"
             turn += 1
             await asyncio.sleep(0.05)
-        lane.fail(why)
+        lane.fail(why, began)
 
 
 # -- redis

@@ -45,6 +45,7 @@ from pawl.core.workloads.bound import lower_bound
 from pawl.core.workloads.schedule import Job
 from pawl.interfaces.labs import open_lab
 from pawl.lab.cluster import Lab
+from pawl.lab.probe import NotReady, wait
 from pawl.lab.roles.load_balancer import NODE_PORTS
 from pawl.lab.spec import LabSpec
 from pawl.lab.versions import resolve
@@ -112,8 +113,17 @@ class Roll:
     def redis_is_known(self) -> None:
         """Each backend has a connection, as it would after a day."""
         address = f"{self.lab.spec.network.load_balancer}:{NODE_PORTS['backend']}"
-        for _ in range(6):
-            httpx.get(f"http://{address}/", timeout=10, trust_env=False).raise_for_status()
+
+        def asked() -> bool:
+            try:
+                for _ in range(6):
+                    url = f"http://{address}/"
+                    httpx.get(url, timeout=10, trust_env=False).raise_for_status()
+            except httpx.HTTPError as error:
+                raise NotReady(str(error)) from error
+            return True
+
+        wait("the backend to answer", asked)
 
     @property
     def config(self) -> str:
@@ -145,7 +155,9 @@ class Roll:
             ).stdout
         )["starts_at_once"]
         only = ("--only", "nodes", "--strategy", "nodes=replace")
-        call(*PAWL, "plan", "--to", NEW, *only, *config, "--out", str(plan))
+        words = (*PAWL, "plan", "--to", NEW, *only, *config, "--out", str(plan))
+        # A lab that was just raised may not be well enough at the first look.
+        wait("a plan", lambda: subprocess.run(words, stdout=subprocess.PIPE).returncode == 0)
         digest = json.loads(plan.read_text())["digest"]
         call(*PAWL, "approve", digest, "plan", *config)
         self.began = time.time()
@@ -255,6 +267,7 @@ def told(m: Measurement) -> dict[str, Any]:
         "errors": {k: dict(v.errors) for k, v in m.lanes.items() if v.errors},
         "redis samples": len(m.redis.samples),
         "watches that had to go on": m.holes,
+        "seconds in which this machine stood still": round(sum(b - a for a, b in m.still), 1),
     }
 
 
