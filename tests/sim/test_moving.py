@@ -17,10 +17,9 @@ from pawl.core.model import ClusterState, Unread
 from pawl.core.pace import Pace
 from pawl.core.plan import digest_of
 from pawl.engine.effects import Effect
-from pawl.engine.executors.nodes import PROXY_HEALTH, PROXY_SECONDS
 from pawl.testing.cluster import SimCluster
 from pawl.testing.pods import POD_START, Deployment
-from pawl.testing.world import World
+from pawl.testing.world import PROXY_HEALTH, World
 
 
 def with_chain() -> SimCluster:
@@ -208,18 +207,27 @@ def test_nodes_that_were_not_read_are_neither_closed_nor_gone() -> None:
         assert satisfied(action, state) is None
 
 
-@pytest.mark.parametrize("late", [6.0, 1e9])
+@pytest.mark.parametrize(
+    ("late", "most", "port"),
+    [(6.0, 30.0, PROXY_HEALTH), (1e9, 30.0, PROXY_HEALTH), (6.0, 4.0, PROXY_HEALTH), (6.0, 30.0, 9)],
+)
 def test_no_pod_goes_to_a_new_node_before_its_kube_proxy_answers(
-    late: float, monkeypatch: pytest.MonkeyPatch
+    late: float, most: float, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known: dict[str, float] = {}
 
     def listening(world: World, host: str) -> set[int]:
-        return {PROXY_HEALTH} if world.now - known.setdefault(host, world.now) >= late else set()
+        return {port} if world.now - known.setdefault(host, world.now) >= late else set()
 
     @virtual
     async def go() -> None:
         cluster = with_chain()
+        timeouts = replace(QUICK.timeouts, proxy=most)
+        cluster.config = replace(
+            cluster.config,
+            policy=replace(QUICK, timeouts=timeouts),
+            layout=replace(cluster.config.layout, proxy_health=port),
+        )
         target = replace(nodes_only(cluster), node_strategy="replace")
         ended = await drive(cluster, planned(cluster, target))
         assert ended.outcome == "done", ended.why
@@ -230,8 +238,28 @@ def test_no_pod_goes_to_a_new_node_before_its_kube_proxy_answers(
         }
         assert set(added) == set(known)
         for host, done in added.items():
-            assert done.at - known[host] >= min(late, PROXY_SECONDS)
-            assert ("opened no port" in done.note) is (late > PROXY_SECONDS)
+            assert done.at - known[host] >= min(late, most)
+            told = f"opened no port {port} within {most:.0f} s"
+            assert (told in done.note) is (late > most)
+
+    monkeypatch.setattr(World, "listening", listening)
+    go()
+
+
+def test_a_kube_proxy_is_not_asked_where_nobody_wants_to_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def listening(world: World, host: str) -> set[int]:
+        raise AssertionError(f"{host} was asked")
+
+    @virtual
+    async def go() -> None:
+        cluster = with_chain()
+        policy = replace(QUICK, timeouts=replace(QUICK.timeouts, proxy=0.0))
+        cluster.config = replace(cluster.config, policy=policy)
+        target = replace(nodes_only(cluster), node_strategy="replace")
+        ended = await drive(cluster, planned(cluster, target))
+        assert ended.outcome == "done", ended.why
 
     monkeypatch.setattr(World, "listening", listening)
     go()

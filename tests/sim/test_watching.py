@@ -418,3 +418,17 @@ async def test_a_machine_waits_for_its_volumes_to_be_let_go() -> None:
         c.at for c in cluster.world.changes if (c.verb, c.target) == ("delete-node", "worker-1")
     )
     assert 0 <= gone - let_go[0] < 1.0
+
+
+@pytest.mark.parametrize("seconds", [300.0, 40.0])
+@virtual
+async def test_a_machine_whose_volumes_are_not_let_go_is_kept(seconds: float) -> None:
+    cluster = quick()
+    policy = replace(QUICK, timeouts=replace(QUICK.timeouts, detach=seconds))
+    cluster.config = replace(cluster.config, policy=policy)
+    target = replace(nodes_only(cluster), node_strategy="replace")
+    cluster.world.nodes["worker-1"].volumes = 2
+    ended = await drive(cluster, nodes_planned(cluster, target))
+    assert ended.outcome == "failed"
+    assert f"2 volumes are still attached to worker-1 after {seconds:.0f} s" in ended.why
+    assert not [c for c in cluster.world.changes if c.verb in ("delete-node", "remove-machine")]

@@ -130,6 +130,8 @@ class LayoutConfig(_Section, frozen=True, kw_only=True):
     """systemd unit of a component."""
     epoch: str = "/var/lib/pawl/epoch"
     """Where a host keeps the highest operator epoch that it has accepted."""
+    proxy_health: Annotated[int, Meta(ge=1, le=65535)] = 10256
+    """Port at which kube-proxy answers health checks (its --healthz-bind-address)."""
 
     def flags_file(self, component: str) -> str:
         return self.etcd_flags if component == "etcd" else self.flags.format(component=component)
@@ -199,8 +201,14 @@ class TimeoutConfig(_Section, frozen=True, kw_only=True):
     daemons: Seconds = 300.0
     """Until the DaemonSet pods of a new machine are Ready, so that pods may move there. A DaemonSet
     that is Ready on no other node is not waited for. 0: they are not asked."""
+    proxy: Seconds = 30.0
+    """Until kube-proxy of a new machine answers health checks, which is some time after the node is
+    Ready (half a second in the lab). Later than that is told, and pods move there. 0: not asked."""
     eviction: Seconds = 900.0
     """How long nothing may move on a node that is emptied."""
+    detach: Seconds = 300.0
+    """Until no volume is attached to a node whose machine is to go; then the machine is kept, and a
+    person looks at the VolumeAttachments."""
     machine: Seconds = 600.0
     """Until a machine that was made anew answers."""
     converge: Seconds = 30.0

@@ -25,10 +25,6 @@ from pawl.ports.watch import Change, VolumeNow
 
 LEASE_FRESH = 40.0
 """Seconds; the kubelet renews its Lease every 10 s, and is called lost after 40 s."""
-DETACH_SECONDS = 300.0
-PROXY_HEALTH, PROXY_SECONDS = 10256, 30.0
-"""kube-proxy's health port, which it opens some time after its node is Ready (half a second in the
-lab). With another port (--healthz-bind-address) the wait ends by itself."""
 
 
 class LeftBehind(Exception):
@@ -185,15 +181,16 @@ async def _proxied(ctx: Context, host: str) -> str:
     """Until kube-proxy on a new machine answers health checks, as load balancers ask for it too:
     before, no Service is reached from there. A kube-proxy that is a pod is asked by nobody here.
     Returns what to say of one that does not answer."""
-    if not any(n.kube_proxy for n in ctx.state.nodes if n.host != host):
+    seconds, port = ctx.timeouts.proxy, ctx.layout.proxy_health
+    if not seconds or not any(n.kube_proxy for n in ctx.state.nodes if n.host != host):
         return ""
 
     async def why() -> str:
-        silent = await ctx.tools.hosts.listens(host, PROXY_HEALTH) is False
+        silent = await ctx.tools.hosts.listens(host, port) is False
         return f"kube-proxy on {host} does not answer health checks yet." if silent else ""
 
-    if await ctx.asked(why, PROXY_SECONDS):
-        return f"; its kube-proxy opened no port {PROXY_HEALTH} within {PROXY_SECONDS:.0f} s"
+    if await ctx.asked(why, seconds):
+        return f"; its kube-proxy opened no port {port} within {seconds:.0f} s"
     return ""
 
 
@@ -250,7 +247,8 @@ async def _detached(ctx: Context, name: str) -> None:
         return item is None or (isinstance(item, VolumeNow) and item.node == name)
 
     ctx.moving.begin()
-    deadline = ctx.now() + DETACH_SECONDS
+    most = ctx.timeouts.detach
+    deadline = ctx.now() + most
     with ctx.moving.board.listening(about) as ear:
         while True:
             ear.clear()
@@ -261,7 +259,7 @@ async def _detached(ctx: Context, name: str) -> None:
             ctx.waiting(f"{count} volumes are still attached to {name}.")
             if ctx.now() >= deadline:
                 raise StepFailed(
-                    f"{count} volumes are still attached to {name} after {DETACH_SECONDS:.0f} s: "
+                    f"{count} volumes are still attached to {name} after {most:.0f} s: "
                     "look at their VolumeAttachments; the machine is kept. Then: pawl resume."
                 )
             await ear.wait(deadline - ctx.now())
