@@ -67,6 +67,25 @@ def test_what_is_not_read_is_never_clean(
     assert workloads(from_=(str(tmp_path),)) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: words\n", "x.yaml: Deployment: has no name"),
+        ("kind: PodList\nitems: [{metadata: words}]\n", "x.yaml: Pod: has no name"),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n", "x.yaml: Deployment: has no name"),
+        ("day: 2026-99-99\n", "is not YAML"),
+        ("kind: [a]\n", ""),
+    ],
+)
+def test_an_object_that_is_none_is_named(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    (tmp_path / "good.yaml").write_text((CASES / "plain.yaml").read_text())
+    assert workloads(from_=(str(tmp_path),)) == (3 if said else 0)
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_place_without_an_object_is_not_clean(
     tmp_path: Path, shop: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,9 +39,12 @@ def read_workloads(paths: Iterable[str], taken_at: float = 0.0) -> Workloads:
             gatherer.unread(path if path != "-" else STDIN, "holds no Kubernetes object")
         for name, item in items:
             kind = item.get("kind")
-            if kind not in PARTS or not _ours(item):
+            if not isinstance(kind, str) or kind not in PARTS or not _ours(item):
                 continue
-            meta = item.setdefault("metadata", {})
+            meta = item["metadata"] = item.get("metadata") or {}
+            if not isinstance(meta, dict) or not (meta.get("name") or meta.get("generateName")):
+                gatherer.unread(f"{name}: {kind}", "has no name")
+                continue
             if kind not in CLUSTER_WIDE:
                 meta.setdefault("namespace", "default")
             try:
@@ -58,7 +61,7 @@ def _items(path: str, gatherer: Gatherer) -> Iterator[tuple[str, dict[str, Any]]
     for name, data in _files([path], gatherer):
         try:
             documents = list(yaml.load_all(data, Loader=_Loader))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 99th of May
             gatherer.unread(name, f"is not YAML: {str(error).splitlines()[-1].strip()}")
             continue
         for item in _objects(documents):
