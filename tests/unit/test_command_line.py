@@ -81,6 +81,15 @@ def test_a_place_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     assert (code, err) == (4, "pawl: no/such/x: No such file or directory\n")
 
 
+def test_bash_completes_words_and_offers_files_where_there_are_none() -> None:
+    _, script, _ = pawl("completion", "bash")
+    ask = (
+        'COMP_WORDS=(pawl lint -o "s"); COMP_CWORD=3; _pawl; echo ${COMPREPLY[*]}; complete -p pawl'
+    )
+    end = subprocess.run(["bash", "-c", f"{script}\n{ask}"], capture_output=True, text=True)
+    assert end.stdout == "sarif\ncomplete -o default -F _pawl pawl\n"
+
+
 @pytest.mark.parametrize("text", ["", "hello", "- a", "a: [", "{}"])
 def test_what_is_no_kubeconfig_is_a_sentence(text: str, tmp_path: Path) -> None:
     (tmp_path / "k").write_text(text)

@@ -70,7 +70,10 @@ def test_what_is_not_read_is_never_clean(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: words\n", "x.yaml: Deployment: has no name"),
+        (
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: words\n",
+            "x.yaml: Deployment: has no name",
+        ),
         ("kind: PodList\nitems: [{metadata: words}]\n", "x.yaml: Pod: has no name"),
         ("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n", "x.yaml: Deployment: has no name"),
         ("day: 2026-99-99\n", "is not YAML"),

@@ -15,5 +15,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     """
     from pawl.interfaces.cli.main import app
 
-    print(app.generate_completion(shell=shell))
+    script = app.generate_completion(shell=shell)
+    # Where the command has nothing to offer, bash offers files: `pawl lint dep<TAB>`.
+    print(script.replace("complete -F", "complete -o default -F") if shell == "bash" else script)
     return 0
