@@ -110,6 +110,33 @@ def test_everything_that_matters_is_found_once_with_section_pr_and_sig() -> None
     assert (found[10].version, found[10].also) == ("1.37.0", ("1.37.1",))
 
 
+@pytest.mark.parametrize(
+    ("section", "text", "category"),
+    [
+        ("Deprecation", "The `--x` kubelet flag is deprecated and will be removed", "deprecation"),
+        ("Deprecation", "Remove deprecated feature gates `A` and `B`", "removal"),
+        ("Deprecation", "`x/v1beta1` will no longer be served starting in 1.25", "deprecation"),
+        ("Deprecation", "`x/v1alpha1` is no longer served", "removal"),
+        ("API Change", "`A` is GA. The feature gate will be removed in 1.26", "deprecation"),
+        ("API Change", "`A` may be removed; the flag `--a` is removed now", "removal"),
+    ],
+)
+def test_what_is_announced_is_told_apart_from_what_is_gone(
+    section: str, text: str, category: str
+) -> None:
+    notes = f"# v1.37.0\n\n## Changes by Kind\n\n### {section}\n\n- {text}. ([#7](URL/7))\n"
+    (item,) = between([notes.replace("(URL/", "(https://x/pull/")], HERE, Version.parse("1.37.0"))
+    assert item.category == category
+
+
+def test_sigs_that_a_minor_leaves_out_are_those_of_its_alphas() -> None:
+    """The notes of v1.24.0 name no SIG at all."""
+    bare = re.sub(r" \[SIG [^\]]*\]$", "", NOTES, flags=re.M)
+    alpha = "# v1.37.0-alpha.1\n\n### Feature\n\n- X ([#13](https://x/pull/13)) [SIG A, B, and C]\n"
+    found = {i.prs[0]: i.sigs for i in between([bare + alpha], HERE, Version.parse("1.37.0"))}
+    assert (found[13], found[14]) == (("A", "B", "C"), ())
+
+
 def test_exact_versions_bound_it() -> None:
     assert not between([NOTES], Version.parse("1.37.1"), Version.parse("1.37.9"))
     only = between([NOTES], Version.parse("1.37.0"), Version.parse("1.37.1"))

@@ -9,7 +9,7 @@ few under "Feature", "API Change" or "Dependency": they are found by their words
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -49,6 +49,13 @@ _REMOVAL = re.compile(
     r"|fail(?:s)? to start|refus(?:e|es) to start)\b",
     re.I,
 )
+_ANNOUNCED = re.compile(
+    r"\b(?:will|to|may|might|should|can|could|would) (?:\w+ )?"
+    r"(?:be (?:\w+ )?(?:removed|dropped|deleted|locked to|retired|discontinued)"
+    r"|remove|drop|delete)\b|\bwill no longer be served\b|\bfor removal\b",
+    re.I,
+)
+"""Words of a removal that is still to come."""
 _MATTERS = re.compile(
     r"\bflags?\b|`?--[a-z]|feature[ -]?gates?|\bAPIs?\b|/v\d|v\d(?:alpha|beta)\d|metrics?\b"
     r"|support\b"
@@ -69,12 +76,8 @@ def releases(text: str) -> Iterator[tuple[Version, str]]:
 def between(texts: Iterable[str], since: Version, to: Version) -> tuple[Item, ...]:
     """The items after `since`, up to and with `to`, each once; oldest release first."""
     found: dict[str, Item] = {}
-    sections = [
-        (version, notes)
-        for text in texts
-        for version, notes in releases(text)
-        if not version.pre and since < version <= to
-    ]
+    every = [release for text in texts for release in releases(text)]
+    sections = [(v, notes) for v, notes in every if not v.pre and since < v <= to]
     for version, notes in sorted(sections, key=lambda s: s[0]):
         for item in items(version, notes):
             same = next((k for k, v in found.items() if _same(v, item)), None)
@@ -83,6 +86,12 @@ def between(texts: Iterable[str], since: Version, to: Version) -> tuple[Item, ..
             elif item.version != found[same].version:
                 old = found[same]
                 found[same] = msgspec.structs.replace(old, also=(*old.also, item.version))
+    if any(not item.sigs for item in found.values()):  # whole minors are without, their alphas not
+        told = _sigs_by_pr(notes for _, notes in every)
+        found = {
+            key: item if item.sigs else msgspec.structs.replace(item, sigs=_sigs_of(item, told))
+            for key, item in found.items()
+        }
     order: dict[Category, int] = {
         "urgent": 0, "action required": 1, "security": 2, "removal": 3, "deprecation": 4,
     }  # fmt: skip
@@ -110,10 +119,7 @@ def _same(a: Item, b: Item) -> bool:
 def items(version: Version, notes: str) -> Iterator[Item]:
     """The items of one release that a person should know of."""
     for section, heads, body in _entries(notes):
-        prs = tuple(
-            dict.fromkeys(int(next(g for g in m.groups() if g)) for m in _PR.finditer(body))
-        )
-        sig = _SIG.search(body)
+        prs = _prs(body)
         text = _SIG.sub("", _CREDIT.sub("", body)).strip()
         if category := _category(section, heads, text):
             yield Item(
@@ -123,8 +129,33 @@ def items(version: Version, notes: str) -> Iterator[Item]:
                 category=category,
                 text=text,
                 prs=prs,
-                sigs=tuple(re.split(r", | and ", sig[1])) if sig else (),
+                sigs=_sigs(body),
             )
+
+
+def _prs(body: str) -> tuple[int, ...]:
+    found = (int(next(g for g in m.groups() if g)) for m in _PR.finditer(body))
+    return tuple(dict.fromkeys(found))
+
+
+def _sigs(body: str) -> tuple[str, ...]:
+    sig = _SIG.search(body)
+    return tuple(re.split(r",? and |, ", sig[1])) if sig else ()
+
+
+def _sigs_by_pr(every: Iterable[str]) -> dict[int, tuple[str, ...]]:
+    """Pull request -> its SIGs, by any release whose notes name them."""
+    return {
+        pr: sigs
+        for notes in every
+        for _, _, body in _entries(notes)
+        if (sigs := _sigs(body))
+        for pr in _prs(body)
+    }
+
+
+def _sigs_of(item: Item, told: Mapping[int, tuple[str, ...]]) -> tuple[str, ...]:
+    return next((told[pr] for pr in item.prs if pr in told), ())
 
 
 def _entries(notes: str) -> Iterator[tuple[str, str, str]]:
@@ -171,15 +202,15 @@ def _category(section: str, heads: str, text: str) -> Category | None:
         return "action required"
     if _SECURITY.search(heads):
         return "security"
-    removal = bool(_REMOVAL.search(text) and _MATTERS.search(text))
+    gone = bool(_REMOVAL.search(_ANNOUNCED.sub(" ", text)))
     if _DEPRECATION.search(section):
-        return "removal" if re.search(r"\bremoved\b", text, re.I) else "deprecation"
+        return "removal" if gone else "deprecation"
     if section.startswith("Documentation"):
         return None
     if _BUG.search(section):  # "no longer crashes" is no removal
-        gone = re.search(r"\b(?:removed?|removal|dropped|locked to)\b", text, re.I)
+        went = re.search(r"\b(?:removed?|removal|dropped|locked to)\b", text, re.I)
         named = re.search(r"\bflags?\b|feature gate|/v\d|\bAPI\b|plugin|provider", text)
-        return "removal" if gone and named else None
-    if removal:
-        return "removal"
+        return "removal" if went and named else None
+    if _REMOVAL.search(text) and _MATTERS.search(text):
+        return "removal" if gone else "deprecation"
     return "deprecation" if _DEPRECATION.search(text) else None
