@@ -18,6 +18,7 @@ from typing import Protocol
 
 import msgspec
 
+from pawl.core.errors import Fenced
 from pawl.core.events import EffectDone, EffectIntended
 from pawl.engine.guard import Guard
 from pawl.engine.record import Record
@@ -65,7 +66,11 @@ class Effects:
         stamp = self._record.stamp()
         self._record.append(EffectIntended(step=step, effect=name, target=target, **stamp))
         await self._hook.before(effect)
-        yield self._guard.epoch
+        epoch = self._guard.epoch
+        try:
+            yield epoch
+        except Fenced as error:
+            raise self._guard.refused(epoch, error) from error
         await self._hook.after(effect)
         stamp = self._record.stamp()
         self._record.append(EffectDone(step=step, effect=name, target=target, **stamp))
