@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +17,17 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from pawl.adapters.store import FileLock, SqliteJournal
-from pawl.core.errors import PawlError, Refused
-from pawl.core.events import Aborted, Approved, Paused, RunEnded, RunStarted, StepDone, StepStarted
+from pawl.core.errors import PawlError
+from pawl.core.events import (
+    Aborted,
+    Approved,
+    Paused,
+    Resumed,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepStarted,
+)
 from pawl.core.plan import Plan, Step, Target, encode
 from pawl.core.planner import plan as planned
 from pawl.engine.runner import Stop
@@ -25,6 +35,7 @@ from pawl.interfaces.cli.choosing import choose
 from pawl.interfaces.cli.live import LiveView, PlainLines, screen_for
 from pawl.interfaces.cli.main import main
 from pawl.interfaces.cli.run import EXIT, _on_signals, _rehearse, _say_end
+from pawl.ports.lock import LockNote
 from pawl.testing.clusters import cluster, config
 from support_pki import credentials
 
@@ -100,17 +111,46 @@ def test_an_abort_that_could_not_give_back_says_so_by_its_exit_code(
     assert isinstance(desk.journal.events("run-1")[-1], Aborted)
 
 
-def test_an_abort_of_a_run_that_is_under_way_is_left_to_who_runs_it(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def drive(*_: object) -> int:
-        raise Refused(["another pawl is running."])
+KUBECONFIG = """\
+current-context: t
+contexts: [{name: t, context: {cluster: t, user: t}}]
+clusters: [{name: t, cluster: {server: "https://198.18.0.51:6443", certificate-authority: ca.crt}}]
+users: [{name: t, user: {token: t}}]
+"""
 
-    monkeypatch.setattr("pawl.interfaces.cli.run.drive", drive)
+
+@pytest.fixture
+def busy(desk: Desk) -> Iterator[FileLock]:
+    """Another pawl runs something here."""
+    (desk.at / "kubeconfig").write_text(KUBECONFIG)
     desk.had("run-1", "")
-    code, out, _ = desk.pawl("abort", "--why", "wrong window")
-    assert (code, "being ended by the pawl that runs it" in out) == (0, True)
-    assert desk.journal.events("run-1")[-1].why == "wrong window."  # type: ignore[union-attr]
+    lock = FileLock(desk.at / ".pawl" / "lock")
+    with lock:
+        yield lock
+
+
+@pytest.mark.parametrize(
+    ("order", "told"),
+    [("abort", "is being ended by the pawl that runs it"), ("resume", "goes on in the pawl that")],
+)
+def test_an_order_to_a_run_that_is_under_way_is_left_to_who_runs_it(
+    desk: Desk, busy: FileLock, order: str, told: str
+) -> None:
+    busy.note(LockNote(holder="here", run="run-1"))
+    code, out, _ = desk.pawl(order, *(["--no-probe"] if order == "resume" else []))
+    assert (code, told in out) == (0, True)
+    event = desk.journal.events("run-1")[-1]
+    assert isinstance(event, Aborted | Resumed)
+
+
+@pytest.mark.parametrize("order", ["abort", "resume"])
+def test_an_order_that_nobody_carries_out_is_not_told_as_done(
+    desk: Desk, busy: FileLock, order: str
+) -> None:
+    """The pawl that runs here runs something else, and reads no other run's journal."""
+    busy.note(LockNote(holder="here", run="run-0"))
+    code, out, err = desk.pawl(order, *(["--no-probe"] if order == "resume" else []))
+    assert (code, out, "another pawl (here, run run-0) is running" in err) == (2, "", True)
 
 
 @pytest.mark.parametrize(

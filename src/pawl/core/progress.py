@@ -7,7 +7,7 @@ journal costs history and repeats what only the journal knows (soaks, approvals)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import assert_never
 
 import msgspec
@@ -148,6 +148,16 @@ def fold(events: Iterable[AnyEvent]) -> RunView:
     return view
 
 
+def left(view: RunView, at_work: Collection[str] = ()) -> RunView:
+    """The view in which steps that are begun, and that nobody works on any more, are interrupted:
+    their process has died, or they have left at a safe point."""
+    cut = [s for s in view.running if s not in at_work]
+    if not cut:
+        return view
+    steps = {**view.steps, **{s: replace(view.step(s), running=False) for s in cut}}
+    return replace(view, steps=steps, interrupted=tuple(dict.fromkeys((*view.interrupted, *cut))))
+
+
 def _with(view: RunView, step: StepView) -> RunView:
     return replace(view, steps={**view.steps, step.id: step})
 
@@ -156,9 +166,8 @@ def apply(view: RunView, event: AnyEvent) -> RunView:
     """The view after one more event."""
     match event:
         case RunStarted():
-            left = view.running
-            view = replace(
-                view,
+            return replace(
+                left(view),
                 run=event.run,
                 plan=event.plan,
                 operator=event.operator,
@@ -167,13 +176,9 @@ def apply(view: RunView, event: AnyEvent) -> RunView:
                 ended_at=None,
                 outcome="",
                 outcome_why="",
-                interrupted=tuple(dict.fromkeys((*view.interrupted, *left))),
                 waiting="",
                 waiting_since=None,
             )
-            for step_id in left:
-                view = _with(view, replace(view.step(step_id), running=False))
-            return view
         case Approved():
             return replace(
                 view,

@@ -26,6 +26,8 @@ from pawl.core.progress import RunView
 from pawl.engine.context import Context
 from pawl.engine.executors import api_server, component, loosen, nodes, perform, releasing
 
+HELD = ("nodes", "load balancer")
+"""Sources that show what pawl holds."""
 _COMPONENTS = {
     SwapEtcdMember: "etcd",
     SwapApiServer: "kube-apiserver",
@@ -35,17 +37,23 @@ _COMPONENTS = {
 }
 
 
-async def everything(ctx: Context, plan: Plan, view: RunView) -> str:
-    """Give back cordons, taints and places in the balancer; a sentence on what was given back."""
-    told: list[str] = []
+async def everything(ctx: Context, plan: Plan, view: RunView, told: list[str]) -> str:
+    """Give back cordons, taints and places in the balancer; a sentence on what was given back.
+    `told` gets its parts, also those before an error: who begins again finds the rest.
+
+    What cannot be finished keeps nothing else from being given back; it is raised at the end."""
     finished: set[str] = set()
+    failed: StepFailed | None = None
     state = await ctx.look_everywhere()
     for step_id in view.interrupted:
         step = next((s for s in plan.steps if s.id == step_id), None)
         if step is not None and _half_done(ctx, step, state):
-            told.append(await _finish(ctx, step))
-            finished.add(getattr(step.action, "host", ""))
-    state = await ctx.look_everywhere()
+            try:
+                told.append(await _finish(ctx, step))
+                finished.add(getattr(step.action, "host", ""))
+            except StepFailed as error:
+                failed = failed or error
+    state = await _seen(ctx)
     for node in state.nodes:
         if node.cordoned_by == ctx.owner or marks.leaving(node):
             await nodes.give_back(ctx, node.name)
@@ -62,7 +70,19 @@ async def everything(ctx: Context, plan: Plan, view: RunView) -> str:
             told.append(f"{host} serves behind the balancer again.")
         elif host in _hosts_of(plan):
             told.append(f"{host} stays out of the balancer: it was not this run that took it out.")
+    if failed is not None:
+        raise failed
     return " ".join(told) or "There was nothing to give back."
+
+
+async def _seen(ctx: Context) -> ClusterState:
+    """The cluster, where it matters what is not there. A list that could not be read shows no
+    cordon either, and an abort that left one would be over for good."""
+    state = await ctx.look_everywhere()
+    for unread in state.unread:
+        if unread.source in HELD:
+            raise Unreachable(f"{unread.source} could not be read: {unread.why}")
+    return state
 
 
 def _out_of_balancer(state: ClusterState) -> list[str]:
@@ -109,12 +129,15 @@ def _serves(host: str, state: ClusterState) -> bool:
 async def _finish(ctx: Context, step: Step) -> str:
     """Bring the half-done step to its safe end, or back to its safe beginning."""
     ctx.step = replace(ctx.step, id=step.id)
-    for _ in range(3):
+    for last in (False, False, True):
         try:
             await perform(step.action, ctx)
             return f"{step.id} was half done and is finished."
-        except (Temporary, Unreachable):
-            await ctx.sleep(2.0)
         except component.WentBack as error:
             return f"{step.id} was half done: {error}"
-    raise StepFailed(f"{step.id} is half done and cannot be finished now; run pawl abort again.")
+        except (StepFailed, Unreachable) as error:
+            if last or not isinstance(error, Temporary | Unreachable):
+                why = f"{step.id} is half done and cannot be finished now: {error}"
+                raise StepFailed(why) from error
+            await ctx.sleep(2.0)
+    raise AssertionError("unreachable")

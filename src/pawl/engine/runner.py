@@ -17,14 +17,16 @@ How a step may fail, and what follows:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import traceback
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from pawl.core import invariants
+from pawl.core import invariants, progress
 from pawl.core.actions import ReplaceEtcdMachine, RetireControlPlane, RetireNode, StageBinaries
 from pawl.core.config import PolicyConfig
 from pawl.core.decide import Done, Halt, Start, Wait, decide, finished
@@ -37,7 +39,7 @@ from pawl.core.errors import (
     Unclassifiable,
     Unreachable,
 )
-from pawl.core.events import Paused, RunEnded, RunStarted, StepDone, StepStarted
+from pawl.core.events import Evidence, Paused, RunEnded, RunStarted, StepDone, StepStarted
 from pawl.core.events import StepFailed as StepFailedEvent
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Step
@@ -91,7 +93,8 @@ class Stop:
 
 @dataclass
 class _Live:
-    """What runs now. `over` is set whenever a step ends."""
+    """What runs now. `over` is set when a step ends, until the next reading begins: what was read
+    before tells nothing of how that step has left its machine."""
 
     steps: dict[str, Step] = field(default_factory=dict)
     over: anyio.Event = field(default_factory=anyio.Event)
@@ -230,8 +233,11 @@ class Runner:
                 raise self._live.fatal
             if self._guard.lost is not None:
                 raise self._guard.lost
-            self._live.over = anyio.Event()
-            view = self._found_done(self._record.view(), state)
+            if self._live.over.is_set() and not self._stopping():
+                state = await self._next_state(state)  # a step has ended since that was begun
+                continue
+            view = progress.left(self._record.view(), self._live.steps)
+            view = self._found_done(view, state)
             if not self._live.steps:
                 if self._stop.asked() and not view.aborted:
                     return self._end("interrupted", self._stop.asked())
@@ -255,6 +261,8 @@ class Runner:
                 case Wait() if answer.step not in self._live.steps:
                     self._record.waiting(answer.step, answer.why, trouble=answer.trouble)
             await self._rest(answer)
+            if self._live.fatal is not None or self._guard.lost is not None:
+                continue
             for_cluster = isinstance(answer, Wait) and answer.until is not None
             state = await self._next_state(state, for_cluster=for_cluster)
 
@@ -296,7 +304,7 @@ class Runner:
             if step.id in found:
                 note = "Its end state stands already."
                 self._record.append(StepDone(step=step.id, note=note, **self._record.stamp()))
-        return self._record.view() if found else view
+        return progress.left(self._record.view(), self._live.steps) if found else view
 
     def _apart(self, step: Step) -> bool:
         """Two steps never work on one machine at once. Binaries are laid ready while nobody works
@@ -312,6 +320,7 @@ class Runner:
     # -- observing ---------------------------------------------------------------------------------
 
     async def _observe_fully(self, known: ClusterState | None = None) -> ClusterState:
+        self._live.over = anyio.Event()
         state = await self._tools.observer.observe(known)
         self._full_at = self._read_at = anyio.current_time()
         self._touched.clear()
@@ -328,6 +337,7 @@ class Runner:
             return await self._observe_fully(state)
         touched = self._touched | self._at_work()
         self._touched = self._at_work()
+        self._live.over = anyio.Event()
         state = await self._tools.observer.refresh(state, *sorted(touched))
         self._read_at = anyio.current_time()
         self._state = state
@@ -357,7 +367,9 @@ class Runner:
 
     async def _perform(self, step: Step, state: ClusterState, fresh: bool) -> None:
         try:
-            note = await self._attempts(step, state, fresh)
+            if fresh:
+                self._assert_invariants(step, state)
+            note = await self._insist(step, state, lambda ctx: perform(step.action, ctx))
             self._record.append(StepDone(step=step.id, note=note, **self._record.stamp()))
         except Interrupted:
             return  # it stays begun: whoever goes on begins it again
@@ -368,6 +380,10 @@ class Runner:
             self._failed(step, str(error))
         except PawlError as error:
             self._live.fatal = error  # Fenced, or the journal is lost
+        except Exception as error:  # it must not break off what other steps have half done
+            why = self._mistake(error)
+            self._live.failed = self._live.failed or f"{step.id}: {why}"
+            self._failed(step, why)
         finally:
             self._touched |= set(hosts_of(step))
             self._live.steps.pop(step.id, None)
@@ -379,14 +395,22 @@ class Runner:
         except PawlError as error:
             self._live.fatal = error
 
-    async def _attempts(self, step: Step, state: ClusterState, fresh: bool) -> str:
+    def _mistake(self, error: Exception) -> str:
+        """An error that nobody has foreseen, as a sentence; the journal keeps its traceback."""
+        with contextlib.suppress(PawlError):
+            told = "".join(traceback.format_exception(error))
+            data = msgspec.json.encode(told).decode()
+            self._record.append(Evidence(name="mistake", data=data, **self._record.stamp()))
+        return f"this is a mistake in pawl: {error!r}. The journal holds its traceback."
+
+    async def _insist(
+        self, step: Step, state: ClusterState, act: Callable[[Context], Awaitable[str]]
+    ) -> str:
         """A lost answer means "unknown": look again, and find the work done or not."""
         for turn in range(LOOK_AGAIN):
             ctx = self._context(step, state)
             try:
-                if fresh and turn == 0:
-                    self._assert_invariants(step, state)
-                return await perform(step.action, ctx)
+                return await act(ctx)
             except (Temporary, Unreachable) as error:
                 if turn == LOOK_AGAIN - 1 or self._guard.lost is not None:
                     raise
@@ -433,8 +457,17 @@ class Runner:
         """Give back what was taken. A step that was cut in half is finished first, because half a
         swap is no state to leave a cluster in."""
         step = Step(id="abort", phase="landed", action=self.plan.steps[-1].action)
-        kept = await giveback.everything(self._context(step, state), self.plan, view)
-        return self._end("aborted", f"{why} {kept}".strip())
+        told: list[str] = []
+
+        async def give_back(ctx: Context) -> str:
+            return await giveback.everything(ctx, self.plan, view, told)
+
+        try:
+            why = f"{why} {await self._insist(step, state, give_back)}"
+        except (StepFailed, Unreachable, ArtifactError) as error:
+            done = " ".join([why, *told])
+            return self._end("failed", f"{done} Not all was given back: {error} Again: pawl abort.")
+        return self._end("aborted", why)
 
 
 def hosts_of(step: Step) -> tuple[str, ...]:

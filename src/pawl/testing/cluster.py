@@ -16,13 +16,12 @@ from pawl.core.config import (
     SoakConfig,
     SshConfig,
 )
-from pawl.core.errors import Refused
 from pawl.core.model import ClusterState
 from pawl.core.version import Minor
 from pawl.engine.gatekeeping import Gating
 from pawl.engine.silencing import Silencing
 from pawl.ports.journal import Journal
-from pawl.ports.lock import LockNote
+from pawl.ports.lock import Locked, LockNote
 from pawl.testing import ports
 from pawl.testing.etcd import Member
 from pawl.testing.holders import SimHolders
@@ -46,7 +45,7 @@ class SimLock:
 
     def acquire(self) -> LockNote:
         if self.held:
-            raise Refused(["another pawl is running for this cluster on this machine."])
+            raise Locked(self.last)
         self.held = True
         return self.last
 

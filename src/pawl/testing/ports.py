@@ -87,19 +87,30 @@ class SimObserver:
         self._operator = operator
 
     async def observe(self, known: ClusterState | None = None) -> ClusterState:
-        world = await self._operator.turn(OBSERVE)
-        return snapshot(world, self._operator.clock.offset)
+        return await self._seen(OBSERVE)
+
+    async def _seen(self, seconds: float) -> ClusterState:
+        """What a reading of so many seconds has seen: the cluster at its end, or its beginning."""
+        operator = self._operator
+        world = operator.world
+        if not world.slow_readings:
+            world = await operator.turn(seconds)
+            return snapshot(world, operator.clock.offset)
+        world.advance()
+        seen = snapshot(world, operator.clock.offset)
+        await operator.turn(seconds)
+        return seen
 
     async def refresh(
         self, state: ClusterState, *hosts: str, parts: frozenset[Part] = EVERYTHING
     ) -> ClusterState:
         """As stale as a real one: what was not asked for stays as it was read before."""
-        world = await self._operator.turn(REFRESH)
+        fresh = await self._seen(REFRESH)
+        world = self._operator.world
         if parts & {"api", "nodes"}:
             await self._operator.hang()
         elif "etcd" in parts and any(not world.hosts[m].up for m in world.etcd.members):
             await self._operator.turn(SILENT)
-        fresh = snapshot(world, self._operator.clock.offset)
         again = {*hosts, *(n.host for n in state.nodes if n.name in hosts)}
         known = {h.name: h for h in state.hosts}
         held = {(c.component, c.host): c for c in state.controllers}

@@ -85,6 +85,8 @@ class World:
     silent: set[str] = field(default_factory=set)
     """Sources that no reading gets just now: "nodes", "machines", "load balancer", "etcd member
     list"."""
+    slow_readings: bool = False
+    """What is read is as old as the beginning of its reading, which is the worst that it can be."""
     unready: set[str] = field(default_factory=set)
     """Hosts whose API server runs, and says just now that it is not ready."""
     triggers: dict[tuple[str, str, str], list[Trigger]] = field(default_factory=dict)

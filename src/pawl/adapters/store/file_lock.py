@@ -14,8 +14,8 @@ from types import TracebackType
 
 import msgspec
 
-from pawl.core.errors import PawlError, Refused
-from pawl.ports.lock import LockNote
+from pawl.core.errors import PawlError
+from pawl.ports.lock import Locked, LockNote
 
 
 class FileLock:
@@ -26,7 +26,7 @@ class FileLock:
         self._fd = -1
 
     def acquire(self) -> LockNote:
-        """Take the lock or raise `Refused` naming who has it; returns the last holder's note."""
+        """Take the lock or raise `Locked`; returns the last holder's note."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -40,13 +40,7 @@ class FileLock:
         except BlockingIOError:
             note = _read(fd)
             os.close(fd)
-            who = f" ({note.holder}, run {note.run})" if note.holder else ""
-            raise Refused(
-                [
-                    f"another pawl{who} is running for this cluster on this machine. Wait for it, "
-                    "or end it: it can be continued from where it stopped."
-                ]
-            ) from None
+            raise Locked(note) from None
         self._fd = fd
         return _read(fd)
 

@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from pawl.core.errors import PawlError, Refused
+from pawl.core.errors import PawlError
 from pawl.core.events import Aborted, Approved, Paused, Resumed, RunEnded
 from pawl.core.plan import Plan
 from pawl.core.progress import RunView
@@ -40,6 +40,7 @@ from pawl.interfaces.cli.options import OUTPUT, SWITCH, ConfigFile, Live, Output
 from pawl.interfaces.cli.rollback import nodes_back, rollback
 from pawl.interfaces.cli.tabular import emit, lines
 from pawl.interfaces.wiring import Session
+from pawl.ports.lock import Locked
 from pawl.probes import process
 
 __all__ = ["abort", "approve", "pause", "resume", "rollback", "run", "runs"]
@@ -251,7 +252,8 @@ async def drive(
         raise innermost(errors) from None
     finally:
         screen.close()
-    code = _say_end(ended, run_id, live=isinstance(screen, LiveView))
+    given_up = bool(view_of(journal, run_id).aborted)
+    code = _say_end(ended, run_id, live=isinstance(screen, LiveView), given_up=given_up)
     if checked and ended is not None and ended.outcome == "done":
         code = await packs.after(session, run_id)
     return code
@@ -271,8 +273,9 @@ async def _on_signals(stop: Stop, scope: anyio.CancelScope) -> None:
             _aside("stopping at the next safe point; once more stops at once (also safe)")
 
 
-def _say_end(ended: RunEnded | None, run_id: str, *, live: bool) -> int:
-    """`live`: the screen is gone, so the run's end is said; lines and events have told it."""
+def _say_end(ended: RunEnded | None, run_id: str, *, live: bool, given_up: bool = False) -> int:
+    """`live`: the screen is gone, so the run's end is said; lines and events have told it.
+    `given_up`: it was aborted, and can only be ended."""
     if ended is None:
         _aside(f"stopped at once; go on with: pawl run {run_id}")
         return exits.INTERRUPTED
@@ -280,7 +283,7 @@ def _say_end(ended: RunEnded | None, run_id: str, *, live: bool) -> int:
         Voice(sys.stdout).say(f"{ended.outcome}: {ended.why}")
     if ended.outcome not in ENDED:
         # Only a resume lifts a pause, and gives a step that failed its attempts again.
-        verb = "run" if ended.outcome == "interrupted" else "resume"
+        verb = "abort" if given_up else "run" if ended.outcome == "interrupted" else "resume"
         _aside(f"go on with: pawl {verb} {run_id}")
     return EXIT.get(ended.outcome, exits.ERROR)
 
@@ -340,9 +343,13 @@ async def resume(
         plan = session.journal.plan(view_of(session.journal, run_id).plan)
         of_this_cluster(plan, session.config.cluster)
         session.journal.append(Resumed(at=session.clock.now(), run=run_id, by=who()))
-        return await measured(
-            session, plan, run_id, probe, lambda: _go(session, plan, run_id, True, output)
-        )
+        try:
+            return await measured(
+                session, plan, run_id, probe, lambda: _go(session, plan, run_id, True, output)
+            )
+        except Locked as other:
+            _by_the_other(other, run_id, "goes on in")
+            return 0
 
 
 async def abort(run: str = "", /, *, why: str = "", config: ConfigFile = None) -> int:
@@ -370,12 +377,19 @@ async def abort(run: str = "", /, *, why: str = "", config: ConfigFile = None) -
         session.journal.append(Aborted(at=session.clock.now(), run=run_id, why=why, by=who()))
         try:
             code = await drive(session, plan, run_id, False, "table")
-        except Refused:
-            # It reads the journal and ends by itself.
-            print(f"{run_id} is being ended by the pawl that runs it; `pawl runs` tells when it is")
+        except Locked as other:
+            _by_the_other(other, run_id, "is being ended by")
             return 0
         await end_prober(session, run_id)
     return 0 if code == EXIT["aborted"] else code
+
+
+def _by_the_other(other: Locked, run_id: str, what: str) -> None:
+    """It is told by the journal, which the pawl that runs it reads. A pawl that runs something else
+    does nothing about it."""
+    if other.note.run != run_id:
+        raise other
+    print(f"{run_id} {what} the pawl that runs it; `pawl runs` tells how it stands")
 
 
 async def runs(
