@@ -209,7 +209,12 @@ def test_nodes_that_were_not_read_are_neither_closed_nor_gone() -> None:
 
 @pytest.mark.parametrize(
     ("late", "most", "port"),
-    [(6.0, 30.0, PROXY_HEALTH), (1e9, 30.0, PROXY_HEALTH), (6.0, 4.0, PROXY_HEALTH), (6.0, 30.0, 9)],
+    [
+        (6.0, 30.0, PROXY_HEALTH),
+        (1e9, 30.0, PROXY_HEALTH),
+        (6.0, 4.0, PROXY_HEALTH),
+        (6.0, 30.0, 9),
+    ],
 )
 def test_no_pod_goes_to_a_new_node_before_its_kube_proxy_answers(
     late: float, most: float, port: int, monkeypatch: pytest.MonkeyPatch

@@ -62,6 +62,10 @@ def test_a_dash_is_standard_input_and_output(tmp_path: Path) -> None:
         (["probe", "start", "--max-hours", "0"], "0 is no time"),
         (["workloads", "--from", "docs", "--to", "1.x"], "1.x is neither a release"),
         (["workloads", "--from", "docs", "--to", "1.99"], "nor a minor that pawl knows"),
+        (["verify", "--days", "nan"], "--days nan: more than 0"),
+        (["verify", "--windows", "0", "--minutes", "-3"], "--minutes -3: more than 0"),
+        (["scan", "--to", "1.37", "--audit-days", "nan"], "--audit-days nan"),
+        (["inventory", "--audit-days", "nan"], "--audit-days nan"),
         (["lab", "load", "--rate", "900"], "from 1 to 200 requests a second"),
     ],
 )  # fmt: skip

@@ -231,6 +231,8 @@ def test_gates_from_a_file_lie_under_those_of_pawl_yaml(
     assert gates["http-latency"].change == 0.01
     assert gates["queue"].limit == 9
     assert not gates["cpu"].enabled
+    (tmp_path / "gates.yaml").write_text("5: {ratio: 1.4}\n")
+    assert "5: is a number; a gate has a name" in problems(good, tmp_path)
 
 
 def test_mistakes_in_metrics(good: dict[str, Any], tmp_path: Path) -> None:
@@ -248,5 +250,9 @@ def test_mistakes_in_metrics(good: dict[str, Any], tmp_path: Path) -> None:
     assert "holds a secret but others may read it" in found
     assert "needs both `cert` and `key`" in found
     assert "metrics.rules[0]: no file at" in found
+    good["metrics"] = {"url": "http://127.0.0.1:99999", "gates": {"cpu": {"ratio": -1}}}
+    found = "\n".join(problems(good, tmp_path))
+    assert "`http://127.0.0.1:99999` is not a URL (Port out of range" in found
+    assert "metrics.gates.cpu.ratio: expected float > 0.0; write a number > 0" in found
     good["metrics"] = {"url": "http://127.0.0.1:9090", "gates": {"mine": {"query": "up"}}}
     assert "needs `kind` and `query`" in problems(good, tmp_path)[0]

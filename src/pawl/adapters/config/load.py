@@ -69,7 +69,10 @@ def _gates_of(path: Path) -> dict[str, GateConfig]:
     data = read(path) or {}
     if not isinstance(data, dict):
         raise ConfigError(str(path), ["must hold gates by name, as `metrics.gates` does"])
-    problems = [p for name, gate in data.items() for p in structure.problems_of(gate, GateConfig)]
+    problems = [
+        f"{name}: is a number; a gate has a name" for name in data if not isinstance(name, str)
+    ]
+    problems += [p for gate in data.values() for p in structure.problems_of(gate, GateConfig)]
     if problems:
         raise ConfigError(str(path), problems)
     return msgspec.convert(data, dict[str, GateConfig])

@@ -240,6 +240,7 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
             continue
         try:
             url = urlsplit(given)
+            _ = url.port
         except ValueError as error:
             yield f"metrics.{key}: `{given}` is not a URL ({error}); write https://HOST:PORT"
             continue

@@ -122,6 +122,8 @@ def is_optional(hint: Any) -> bool:
 
 def example_of(hint: Any) -> str:
     """What a person may write there."""
+    if is_optional(hint):
+        return example_of(next(a for a in get_args(hint) if a is not type(None)))
     bare = get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
     origin = get_origin(bare)
     if section_of(bare) is not None:

@@ -95,7 +95,7 @@ def inventory(
     if owners is None and Path(OWNERS).exists():
         owners = Path(OWNERS)
     owned = ownership.decode(read(owners), str(owners)) if owners else None
-    if audit_days < 0:
+    if not audit_days >= 0:
         raise ConfigError(
             "pawl inventory", [f"--audit-days {audit_days:g}: a number of days from 0 on"]
         )

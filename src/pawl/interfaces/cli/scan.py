@@ -82,7 +82,7 @@ def scan(
     if config is not None and kubeconfig is not None:
         raise ConfigError("pawl scan", ["give --config or --kubeconfig, not both"])
     tables = knowledge(corrections)
-    if audit_days < 0:
+    if not audit_days >= 0:
         raise ConfigError("pawl scan", [f"--audit-days {audit_days:g}: a number of days from 0 on"])
     if to:  # a mistake in what was asked for is told before anything is read
         demand_known(tables, to)

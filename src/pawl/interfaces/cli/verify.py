@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from pawl.core.errors import Refused
+from pawl.core.errors import ConfigError, Unreachable
 from pawl.core.events import RunEnded, RunStarted
 from pawl.core.verify import picture, replay
 from pawl.core.verify.gates import shown
@@ -78,6 +79,13 @@ async def verify(
     config: ConfigFile = None,
 ) -> int:
     """Judge now, or replay the past with --history."""
+    wrong = [
+        f"{name} {value:g}: more than 0"
+        for name, value in (("--windows", windows), ("--days", days), ("--minutes", minutes))
+        if value is not None and not 0 < value < math.inf
+    ]
+    if wrong:
+        raise ConfigError("pawl verify", wrong)
     async with wiring.open_session(config) as session:
         measurer = _measurer(session, gate)
         if history:
@@ -93,19 +101,20 @@ async def verify(
 def _measurer(session: Session, only: tuple[str, ...]) -> Measurer:
     measurer, config = session.measurer, session.config.metrics
     if measurer is None or config is None:
-        raise Refused(
+        raise ConfigError(
+            "pawl verify",
             [
                 "no metrics are configured, so there is nothing to judge by: add `metrics: {url: "
                 "https://…}` to pawl.yaml (docs/verify.md)."
-            ]
+            ],
         )
     if not only:
         return measurer
     known = {g.name for g in measurer.gates}
     unknown = [name for name in only if name not in known]
     if unknown:
-        raise Refused(
-            [f"no gate is called {n}; known: {', '.join(sorted(known))}" for n in unknown]
+        raise ConfigError(
+            "--gate", [f"no gate is called {n}; known: {', '.join(sorted(known))}" for n in unknown]
         )
     return Measurer(
         session.metrics or measurer.metrics,
@@ -126,7 +135,9 @@ async def _now(
         nodes = {p.node for p in await measurer.pods(since, now)}
         unknown = [n for n in new if n not in nodes]
         if unknown:
-            raise Refused([f"no pod runs on a node {n}, as far as metrics tell" for n in unknown])
+            raise ConfigError(
+                "--new", [f"no pod runs on a node {n}, as far as metrics tell" for n in unknown]
+            )
         fresh, old = frozenset(new), frozenset(nodes) - frozenset(new)
     else:
         fresh, old, changed, became = await _split(session)
@@ -151,7 +162,7 @@ async def _split(
     state = await session.observer.observe()
     if not state.nodes:
         lost = "; ".join(f"{u.source}: {u.why}" for u in state.unread)
-        raise Refused([f"which nodes are new cannot be told ({lost}); name them with --new"])
+        raise Unreachable(f"which nodes are new cannot be told ({lost}); name them with --new")
     for run in session.journal.runs()[:1]:
         view = view_of(session.journal, run)
         if view.plan and view.outcome not in ENDED:
