@@ -469,3 +469,29 @@ async def test_a_host_that_goes_down_tells_nothing_of_its_units(
         await reader.read(H1)
     with pytest.raises(Temporary, match="does not answer"):
         await hosts.stop("h1", "etcd.service", 1, 20)
+
+
+UTILITY = """\
+#!/bin/sh
+case $2 in
+restore) mkdir -p "$5" ;;
+status) echo '{"revision": 7, "totalKey": 3}' ;;
+esac
+"""
+
+
+async def test_etcd_before_3_5_is_proven_with_the_utility_that_lies_ready(
+    hosts: SshHosts, layout: LayoutConfig, tmp_path: Path
+) -> None:
+    etcd, snapshot = Path(layout.root, "etcd"), tmp_path / "snapshot.db"
+    (etcd / "3.4.45").mkdir(parents=True)
+    (etcd / "current").symlink_to("3.4.45")
+    snapshot.write_bytes(b"data")
+    with pytest.raises(StepFailed, match="no etcdutl"):
+        await hosts.restore_snapshot("h1", snapshot, 7, 1)
+    (etcd / "3.5.33").mkdir()
+    tool = etcd / "3.5.33" / "etcdutl"
+    tool.write_text(UTILITY)
+    tool.chmod(0o755)
+    said = await hosts.restore_snapshot("h1", snapshot, 7, 1)
+    assert said == "restored on h1: 3 keys at revision 7"

@@ -46,6 +46,11 @@ sync -- "$(dirname -- "$1")" 2>/dev/null || sync
 """
 """Half a guard would let everything pass: a shell that finds its script at an end says 0. So what
 arrived is compared, and on disk before it has its name."""
+_FIND_ETCDUTL = """\
+for file in "$1"/current/etcdutl "$1"/*/etcdutl; do
+	[ -x "$file" ] && echo "$file" && exit
+done
+"""
 _READ = '[ ! -e "$1" ] || cat -- "$1"'
 KILLED = -1
 """`Ran.code` where `timeout` had to end the command: it takes the SIGKILL itself too."""
@@ -252,9 +257,9 @@ class SshHosts:
         self, host: str, snapshot: Path, expected_revision: int, epoch: int
     ) -> str:
         await self.guarded(host, epoch, "sweep", RESTORES)
+        etcdutl = await self._etcdutl(host)
         made = await self._run(host, ["mktemp", "-d", f"{RESTORES}XXXXXXXX"])
         directory = made.strip()
-        etcdutl = posixpath.join(self._layout.root, "etcd", "current", "etcdutl")
         file = posixpath.join(directory, "snapshot.db")
         try:
             # Root's own directory, mode 0700: a snapshot holds every Secret of the cluster.
@@ -283,6 +288,18 @@ class SshHosts:
             )
         return f"restored on {host}: {keys} keys at revision {revision}"
 
+    async def _etcdutl(self, host: str) -> str:
+        """Of the release that runs; of another that lies ready where it has none, as before 3.5."""
+        directory = posixpath.join(self._layout.root, "etcd")
+        argv = ["/bin/sh", "-c", _FIND_ETCDUTL, "sh", directory]
+        ran = await self._connections.run(host, argv, timeout=self._call_seconds)
+        if not ran.out.strip():
+            raise StepFailed(
+                f"there is no etcdutl in {directory}/*/ on {host} to prove the snapshot with: lay "
+                "one beside etcd there."
+            )
+        return ran.out.strip()
+
     async def _run(self, host: str, argv: Sequence[str], *, long: bool = False) -> str:
         timeout = self._timeouts.stage if long else self._call_seconds
         ran = await self._connections.run(host, [*self._connections.prefix, *argv], timeout=timeout)
@@ -294,18 +311,8 @@ class SshHosts:
 
     async def read_file(self, host: str, path: str) -> str | None:
         """The file's text, None where there is none."""
-        ran = await self._connections.run(
-            host,
-            [
-                *self._connections.prefix,
-                "/bin/sh",
-                "-c",
-                '[ ! -e "$1" ] || cat -- "$1"',
-                "sh",
-                path,
-            ],
-            timeout=self._call_seconds,
-        )
+        argv = [*self._connections.prefix, "/bin/sh", "-c", _READ, "sh", path]
+        ran = await self._connections.run(host, argv, timeout=self._call_seconds)
         if ran.code != 0:
             raise StepFailed(f"{path} on {host} cannot be read: {ran.err.strip()}")
         if not ran.out:
