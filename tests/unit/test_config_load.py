@@ -79,6 +79,7 @@ def test_five_errors_at_once(good: dict[str, Any], tmp_path: Path) -> None:
     [
         ("load_balancer", {"host": "lb-2"}, "load_balancer.host: no host is named `lb-2`"),
         ("machines", {"provider": "lab"}, "machines.lab: is missing"),
+        ("policy", {"durations": {"swap-apiserver": 9.0}}, "did you mean `swap-api-server`?"),
         ("layout", {"unit": "kubelet.service"}, "layout.unit: `kubelet.service` is the same"),
         ("ssh", {"key": "nowhere", "known_hosts": "known_hosts"}, "ssh.key: no file at"),
         ("artifacts", {"sources": ["cache", "torrent"]}, "artifacts.sources[1]: invalid enum"),

@@ -210,3 +210,31 @@ AnyAction = (
     | PointOfNoReturn
     | Landed
 )
+
+PASSING = (
+    Preflight,
+    StageBinaries,
+    BackupEtcd,
+    MoveEtcdLeader,
+    EnableEtcdDowngrade,
+    CancelEtcdDowngrade,
+    AddControlPlane,
+    AddNode,
+    CloseNodes,
+    Soak,
+    PointOfNoReturn,
+)
+"""Steps whose end state need not last, or is known to the journal alone."""
+
+LASTING = (
+    SwapEtcdMember,
+    ReplaceEtcdMachine,
+    SwapApiServer,
+    FinishEmulation,
+    SwapController,
+    RetireControlPlane,
+    RetireNode,
+    SwapNode,
+    SwapKubeProxy,
+)
+"""Steps whose end state is meant to be there at the end; others were ways to get there."""

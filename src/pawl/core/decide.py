@@ -18,12 +18,11 @@ from msgspec import Struct
 
 from pawl.core import drift, interrupted, invariants, landed, quorum
 from pawl.core.actions import (
+    PASSING,
     AddControlPlane,
     AddNode,
     AnyAction,
     BackupEtcd,
-    CancelEtcdDowngrade,
-    CloseNodes,
     ConvergeEtcd,
     EnableEtcdDowngrade,
     FinishEmulation,
@@ -81,21 +80,6 @@ class Done(Struct, frozen=True, kw_only=True, tag="done"):
 
 Decision = Start | Wait | Halt | Done
 
-_PASSING = (
-    Preflight,
-    StageBinaries,
-    BackupEtcd,
-    MoveEtcdLeader,
-    EnableEtcdDowngrade,
-    CancelEtcdDowngrade,
-    AddControlPlane,
-    AddNode,
-    CloseNodes,
-    Soak,
-    PointOfNoReturn,
-)
-"""Steps whose end state need not last, or is known to the journal alone."""
-
 _ON_CONTROL_PLANE = (
     SwapEtcdMember,
     ReplaceEtcdMachine,
@@ -124,12 +108,12 @@ def finished(plan: Plan, view: RunView, state: ClusterState) -> frozenset[str]:
         later = dependents[step.id]
         behind = getattr(step.action, "node", "") in view.quarantined
         superseded = (
-            isinstance(step.action, _PASSING) and bool(later) and all(d in done for d in later)
+            isinstance(step.action, PASSING) and bool(later) and all(d in done for d in later)
         )
         if isinstance(step.action, _ASSERTING):
             stands = told and answer is not False
         elif told:
-            passing = isinstance(step.action, (*_PASSING, Landed))
+            passing = isinstance(step.action, (*PASSING, Landed))
             stands = answer is not False or passing or drift.still_there(step.action, state)
         else:
             stands = answer is True and not view.step(step.id).running

@@ -1,7 +1,8 @@
 """Whoever makes and removes machines: a lab, a cloud, Terraform.
 
-All verbs are idempotent by name: `add` of a machine that exists with that image returns it.
-A machine's data disk and address outlive it on `replace`.
+`add` of a machine that exists with that image returns it, `remove` of one that is gone does
+nothing. A machine's data disk and address outlive it on `replace`. What a provider must do beyond
+these verbs stands in docs/extending.md; tests/conformance/test_machines.py asks it of each.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pawl.adapters.config.structure import nearest
+from pawl.core.predict import SECONDS
 
 FILES: tuple[tuple[str, str, bool], ...] = (
     # section, key, whether it holds a secret (then only its owner may read it)
@@ -60,6 +61,7 @@ def problems_of(data: Mapping[str, Any], base: Path) -> list[str]:
         *_balancer(data, hosts),
         *_layout(_section(data, "layout")),
         *_machines(_section(data, "machines")),
+        *_durations(_section(_section(data, "policy"), "durations")),
         *_watch(_section(data, "watch")),
         *_metrics(_section(data, "metrics")),
     ]
@@ -230,7 +232,13 @@ def _is_endpoint(text: str) -> bool:
 
 def _machines(machines: Mapping[str, Any]) -> Iterator[str]:
     if machines.get("provider") == "lab" and not machines.get("lab"):
-        yield "machines.lab: is missing; with `provider: lab` name the lab (`pawl lab status`)"
+        yield "machines.lab: is missing; with `provider: lab` name the lab (`pawl lab list`)"
+
+
+def _durations(durations: Mapping[str, Any]) -> Iterator[str]:
+    for kind in durations:
+        if kind not in SECONDS:
+            yield f"policy.durations.{kind}: no step is of this kind; {nearest(kind, SECONDS)}"
 
 
 def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:

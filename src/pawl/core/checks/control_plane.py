@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pawl.core import flags, interrupted, landed, skew
-from pawl.core.checks.facts import Facts, check
-from pawl.core.findings import Finding, Severity
+from pawl.core.checks.facts import Facts, check, finding
+from pawl.core.findings import Finding
 from pawl.core.version import Version
-
-
-def _finding(
-    code: str, subject: str, message: str, remedy: str, *, warn: bool = False, where: str = ""
-) -> Finding:
-    return Finding(
-        code=f"PAWL-{code}",
-        severity=Severity.WARNING if warn else Severity.BLOCKER,
-        subject=subject,
-        message=message,
-        remedy=remedy,
-        where=where,
-    )
 
 
 def _etcd_goes_first(facts: Facts) -> bool:
@@ -40,7 +27,7 @@ def servers_ready(facts: Facts) -> Iterator[Finding]:
     before = _etcd_goes_first(facts) or not facts.touches_control_plane
     for a in facts.state.api_servers:
         if interrupted.server(a, facts.state):
-            yield _finding(
+            yield finding(
                 "C008",
                 f"API server {a.host}",
                 "was taken out of service in the middle of an upgrade"
@@ -52,7 +39,7 @@ def servers_ready(facts: Facts) -> Iterator[Finding]:
             )
         elif not a.ready or a.version is None:
             bad = ", ".join(c.name for c in a.checks if not c.ok)
-            yield _finding(
+            yield finding(
                 "C001",
                 f"API server {a.host}",
                 f"is not ready{f' ({bad})' if bad else ''}.",
@@ -74,7 +61,7 @@ def balanced(facts: Facts) -> Iterator[Finding]:
     servers = state.api_servers
     replacing = facts.target.control_plane_strategy == "replace"
     if len(servers) == 1 and not replacing:
-        yield _finding(
+        yield finding(
             "C003",
             "control plane",
             "has a single API server: its restart is an outage of the API of some seconds.",
@@ -84,7 +71,7 @@ def balanced(facts: Facts) -> Iterator[Finding]:
         return
     if not state.balancer:
         if len(servers) > 1:
-            yield _finding(
+            yield finding(
                 "C009",
                 "control plane",
                 f"has {len(servers)} API servers and no load balancer that pawl knows.",
@@ -100,7 +87,7 @@ def balanced(facts: Facts) -> Iterator[Finding]:
     if replacing and len(servers) == 1:
         needed = 1
     if len(serving) < needed:
-        yield _finding(
+        yield finding(
             "C002",
             "load balancer",
             f"has {len(serving)} API servers in service ({', '.join(serving) or 'none'}); while "
@@ -113,7 +100,7 @@ def balanced(facts: Facts) -> Iterator[Finding]:
 @check(C004="the version skew policy is breached already")
 def skew_now(facts: Facts) -> Iterator[Finding]:
     for breach in skew.breaches(facts.state):
-        yield _finding(
+        yield finding(
             "C004",
             "version skew",
             breach,
@@ -136,7 +123,7 @@ def two_step(facts: Facts) -> Iterator[Finding]:
         remedy = "Take a tested etcd snapshot as the only way back, and say so before you start."
     else:
         return
-    yield _finding(
+    yield finding(
         "C005",
         "control plane",
         f"The two-step upgrade {why}: there is no way back after the first API server.",
@@ -163,7 +150,7 @@ def alpha(facts: Facts) -> Iterator[Finding]:
         on = [w for w in served if "alpha" in w and not w.endswith(("=false", "=0"))]
         on += [g for g in gates if g.split(":")[-1] == "AllAlpha=true"]
         if on:
-            yield _finding(
+            yield finding(
                 "C015",
                 f"API server {a.host}",
                 f"has {', '.join(on)} on, which upstream does not support with an emulated "
@@ -178,7 +165,7 @@ def controllers(facts: Facts) -> Iterator[Finding]:
     for c in facts.state.controllers:
         subject = f"{c.component} on {c.host}"
         if interrupted.controller(c, facts.state):
-            yield _finding(
+            yield finding(
                 "C008",
                 subject,
                 "was stopped in the middle of an upgrade.",
@@ -186,7 +173,7 @@ def controllers(facts: Facts) -> Iterator[Finding]:
                 warn=True,
             )
         elif not c.healthy or c.version is None:
-            yield _finding(
+            yield finding(
                 "C007",
                 subject,
                 "is not healthy." if not c.healthy else "does not tell its version.",
@@ -198,7 +185,7 @@ def controllers(facts: Facts) -> Iterator[Finding]:
 def complaints(facts: Facts) -> Iterator[Finding]:
     """The exact oracle: the target's own binary was asked."""
     for c in facts.complaints:
-        yield _finding(
+        yield finding(
             "C010",
             f"{c.component} on {c.host}",
             f"{c.component} {c.version} refuses the flags in use: {c.complaint}",
@@ -218,7 +205,7 @@ def endpoints(facts: Facts) -> Iterator[Finding]:
             flags.value_of(host.flags.get("kube-apiserver", ()), "--etcd-servers") if host else ""
         )
         if said and "," not in said:
-            yield _finding(
+            yield finding(
                 "C011",
                 f"API server {a.host}",
                 f"knows one etcd endpoint only ({said}), and is not ready while that restarts.",
@@ -235,7 +222,7 @@ def shutdown_delay(facts: Facts) -> Iterator[Finding]:
         host = facts.state.host(a.host)
         in_use = host.flags.get("kube-apiserver", ()) if host else ()
         if host and in_use and not flags.value_of(in_use, "--shutdown-delay-duration"):
-            yield _finding(
+            yield finding(
                 "C012",
                 f"API server {a.host}",
                 "has no --shutdown-delay-duration, so it refuses connections as soon as it is "
@@ -250,7 +237,7 @@ def replaceable(facts: Facts) -> Iterator[Finding]:
     if not facts.touches_control_plane or facts.target.control_plane_strategy != "replace":
         return
     if facts.config.machines.provider == "none":
-        yield _finding(
+        yield finding(
             "C013",
             "control plane",
             "machines shall be replaced, but pawl.yaml names no machine provider.",
@@ -261,14 +248,14 @@ def replaceable(facts: Facts) -> Iterator[Finding]:
         if "control-plane" not in host.roles:
             continue
         if "etcd" in host.roles:
-            yield _finding(
+            yield finding(
                 "C013",
                 f"host {host.name}",
                 "carries an etcd member: replacing it would take that with it.",
                 "Use --strategy control-plane=in-place.",
             )
         if host.name in kubelets:
-            yield _finding(
+            yield finding(
                 "C013",
                 f"host {host.name}",
                 "runs a kubelet; a new machine's kubelet would be newer than the oldest API "
@@ -286,7 +273,7 @@ def kubectl(facts: Facts) -> Iterator[Finding]:
     for host in facts.state.hosts:
         at = skew.minor_of(host.current.get("kubectl", ""))
         if at is not None and abs(target - at) > 1:
-            yield _finding(
+            yield finding(
                 "C014",
                 f"kubectl on {host.name}",
                 f"is {at}, more than one minor away from {target}.",

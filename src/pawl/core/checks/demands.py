@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pawl.core.checks.facts import Facts, check
-from pawl.core.checks.in_use import finding, gates, judged, target_minor
+from pawl.core.checks.facts import Facts, check, finding
+from pawl.core.checks.in_use import gates, judged, target_minor
 from pawl.core.findings import Finding
 from pawl.core.inuse.facts import HostUse, place
 from pawl.core.knowledge.rows import Demand, key

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pawl.core import etcd_rules, flags, interrupted, quorum, skew
-from pawl.core.checks.facts import Facts, check
-from pawl.core.findings import Finding, Severity
+from pawl.core.checks.facts import Facts, check, finding
+from pawl.core.findings import Finding
 from pawl.core.model import EtcdMember
 from pawl.core.version import Version
 
@@ -16,16 +16,6 @@ DEFAULT_QUOTA = 2 * 1024**3
 
 def _on(member: EtcdMember) -> str:
     return f"etcd member {member.name}"
-
-
-def _finding(code: str, subject: str, message: str, remedy: str, *, warn: bool = False) -> Finding:
-    return Finding(
-        code=f"PAWL-{code}",
-        severity=Severity.WARNING if warn else Severity.BLOCKER,
-        subject=subject,
-        message=message,
-        remedy=remedy,
-    )
 
 
 @check(
@@ -39,7 +29,7 @@ def members_up(facts: Facts) -> Iterator[Finding]:
         if m.learner:
             continue
         if interrupted.member(m, facts.state, facts.target):
-            yield _finding(
+            yield finding(
                 "E019",
                 _on(m),
                 "is stopped in the middle of an upgrade.",
@@ -47,14 +37,14 @@ def members_up(facts: Facts) -> Iterator[Finding]:
                 warn=True,
             )
         elif not m.healthy:
-            yield _finding(
+            yield finding(
                 "E001",
                 _on(m),
                 "does not answer a linearizable read.",
                 f"Look at its log (journalctl -u etcd on {m.host}) and bring it back first.",
             )
         elif m.version is None:
-            yield _finding(
+            yield finding(
                 "E002",
                 _on(m),
                 "is healthy, but its version could not be read.",
@@ -72,9 +62,9 @@ def clean(facts: Facts) -> Iterator[Finding]:
                 if alarm.upper() == "NOSPACE"
                 else "Compare HashKV of all members and rebuild the one that differs."
             )
-            yield _finding("E003", _on(m), f"has raised the alarm {alarm}.", remedy)
+            yield finding("E003", _on(m), f"has raised the alarm {alarm}.", remedy)
         if m.learner:
-            yield _finding(
+            yield finding(
                 "E004",
                 _on(m),
                 "is a learner.",
@@ -91,7 +81,7 @@ def agreed(facts: Facts) -> Iterator[Finding]:
     leaders = [m.name for m in voters if m.leader]
     terms = {m.term for m in voters if m.term}
     if len(leaders) != 1 or len(terms) > 1:
-        yield _finding(
+        yield finding(
             "E005",
             "etcd",
             f"leader {', '.join(leaders) or 'none'}, terms {sorted(terms)}.",
@@ -99,7 +89,7 @@ def agreed(facts: Facts) -> Iterator[Finding]:
         )
     clusters = sorted({m.cluster_id for m in voters if m.cluster_id})
     if len(clusters) > 1:
-        yield _finding(
+        yield finding(
             "E015",
             "etcd",
             f"members report the cluster ids {', '.join(clusters)}.",
@@ -114,7 +104,7 @@ def caught_up(facts: Facts) -> Iterator[Finding]:
     limit = facts.config.policy.limits.etcd_lag_entries
     for m in facts.state.voters:
         if m.healthy and ahead - m.applied_index > limit:
-            yield _finding(
+            yield finding(
                 "E006",
                 _on(m),
                 f"has applied {ahead - m.applied_index} entries less than the leader has "
@@ -131,7 +121,7 @@ def quota(facts: Facts) -> Iterator[Finding]:
         said = flags.value_of(host.flags.get("etcd", ()), "--quota-backend-bytes") if host else None
         limit = int(said) if said and said.isdigit() and int(said) else DEFAULT_QUOTA
         if m.db_size > ratio * limit:
-            yield _finding(
+            yield finding(
                 "E007",
                 _on(m),
                 f"uses {m.db_size / 1e6:.0f} MB of {limit / 1e6:.0f} MB "
@@ -150,14 +140,14 @@ def size(facts: Facts) -> Iterator[Finding]:
         return
     voters = len(facts.state.voters)
     if voters == 2:
-        yield _finding(
+        yield finding(
             "E008",
             "etcd",
             "has two members, of which none may stop.",
             "Add a third member first.",
         )
     elif voters == 1:
-        yield _finding(
+        yield finding(
             "E009",
             "etcd",
             "has a single member: its restart is an outage of a few seconds.",
@@ -165,7 +155,7 @@ def size(facts: Facts) -> Iterator[Finding]:
             warn=True,
         )
     elif voters and voters % 2 == 0:
-        yield _finding(
+        yield finding(
             "E018",
             "etcd",
             f"has {voters} members, which tolerate no more faults than {voters - 1} "
@@ -187,7 +177,7 @@ def releases(facts: Facts) -> Iterator[Finding]:
     target = Version.parse(facts.target.etcd)
     for row in etcd_rules.bad(target):
         if row.never_target:
-            yield _finding(
+            yield finding(
                 "E011",
                 f"etcd {target}",
                 f"{row.fault} ({row.source}).",
@@ -200,7 +190,7 @@ def releases(facts: Facts) -> Iterator[Finding]:
     for version in sorted(set(running.values())):
         for row in etcd_rules.bad(version):
             if row.as_source and version.minor_line <= target.minor_line and version != target:
-                yield _finding(
+                yield finding(
                     "E010",
                     f"etcd {version}",
                     f"{row.fault} ({row.source}).",
@@ -209,7 +199,7 @@ def releases(facts: Facts) -> Iterator[Finding]:
                 )
     minors = {v.minor_line for v in running.values()}
     if minors and max(minors) - min(minors) > 1:
-        yield _finding(
+        yield finding(
             "E020",
             "etcd",
             f"members run {min(minors)} to {max(minors)}.",
@@ -217,7 +207,7 @@ def releases(facts: Facts) -> Iterator[Finding]:
         )
     for host in facts.state.hosts:
         for flag, dropped in etcd_rules.dropped_flags(host.flags.get("etcd", ()), target):
-            yield _finding(
+            yield finding(
                 "E012",
                 f"etcd on {host.name}",
                 f"{flags.name_of(flag)} stops etcd {dropped.since} and later from starting.",
@@ -236,7 +226,7 @@ def downgrade(facts: Facts) -> Iterator[Finding]:
         target = Version.parse(facts.target.etcd).minor_line
         if to is None or target >= to:
             return  # the plan completes it, or cancels it first
-    yield _finding(
+    yield finding(
         "E013",
         "etcd",
         f"a downgrade to {going[0]} is enabled.",
@@ -248,7 +238,7 @@ def downgrade(facts: Facts) -> Iterator[Finding]:
 @check(E014="there is no place for etcd backups")
 def backup(facts: Facts) -> Iterator[Finding]:
     if facts.touches_etcd and not facts.config.backup.directory:
-        yield _finding(
+        yield finding(
             "E014",
             "pawl.yaml",
             "names no directory for etcd snapshots.",
@@ -260,7 +250,7 @@ def backup(facts: Facts) -> Iterator[Finding]:
 def known_hosts(facts: Facts) -> Iterator[Finding]:
     for m in facts.state.members:
         if facts.state.host(m.host) is None:
-            yield _finding(
+            yield finding(
                 "E016",
                 _on(m),
                 f"({m.client_url}) belongs to no host of pawl.yaml.",
@@ -273,7 +263,7 @@ def replaceable(facts: Facts) -> Iterator[Finding]:
     if not facts.touches_etcd or facts.target.etcd_strategy != "replace":
         return
     if facts.config.machines.provider == "none":
-        yield _finding(
+        yield finding(
             "E021",
             "etcd",
             "machines shall be replaced, but pawl.yaml names no machine provider.",
@@ -281,7 +271,7 @@ def replaceable(facts: Facts) -> Iterator[Finding]:
         )
     for host in facts.state.hosts:
         if "etcd" in host.roles and len(set(host.roles)) > 1:
-            yield _finding(
+            yield finding(
                 "E021",
                 f"host {host.name}",
                 f"carries {', '.join(sorted(host.roles))}: replacing it would stop all of them.",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pawl.core.beforehand import Beforehand
 from pawl.core.config import Config
-from pawl.core.findings import Finding
+from pawl.core.findings import Finding, Severity
 from pawl.core.foreseen import Foreseen
 from pawl.core.knowledge.store import Knowledge, shipped
 from pawl.core.model import ClusterState
@@ -89,3 +89,25 @@ class Registry:
 
 REGISTRY = Registry()
 check = REGISTRY.check
+
+
+def finding(
+    code: str,
+    subject: str,
+    message: str,
+    remedy: str,
+    *,
+    warn: bool = False,
+    minor: str = "",
+    where: str = "",
+) -> Finding:
+    """A finding that refuses the plan, or `warn`s. `code` without its "PAWL-"."""
+    return Finding(
+        code=f"PAWL-{code}",
+        severity=Severity.WARNING if warn else Severity.BLOCKER,
+        subject=subject,
+        message=message,
+        remedy=remedy,
+        minor=minor,
+        where=where,
+    )

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pawl.core import interrupted
-from pawl.core.checks.facts import Facts, check
-from pawl.core.findings import Finding, Severity
+from pawl.core.checks.facts import Facts, check, finding
+from pawl.core.findings import Finding
 
 _DAY = 86_400.0
-
-
-def _finding(code: str, subject: str, message: str, remedy: str, *, warn: bool = False) -> Finding:
-    return Finding(
-        code=f"PAWL-{code}",
-        severity=Severity.WARNING if warn else Severity.BLOCKER,
-        subject=subject,
-        message=message,
-        remedy=remedy,
-    )
 
 
 @check(H001="something could not be read")
@@ -26,7 +16,7 @@ def complete(facts: Facts) -> Iterator[Finding]:
     """Not read is not clean: no plan on facts that are missing."""
     for u in facts.state.unread:
         if not interrupted.explained(u, facts.state, facts.target):
-            yield _finding(
+            yield finding(
                 "H001",
                 u.source,
                 f"could not be read: {u.why}",
@@ -45,7 +35,7 @@ def reachable(facts: Facts) -> Iterator[Finding]:
         a = facts.state.api_server(host.name)
         if a is not None and interrupted.server(a, facts.state):
             continue
-        yield _finding(
+        yield finding(
             "H002",
             f"host {host.name}",
             f"does not answer over SSH at {host.address}.",
@@ -62,7 +52,7 @@ def certificates(facts: Facts) -> Iterator[Finding]:
             days = (c.not_after - facts.state.taken_at) / _DAY
             if days < limit:
                 when = "has expired" if days < 0 else f"expires in {days:.0f} days"
-                yield _finding(
+                yield finding(
                     "H003",
                     f"certificate {c.where} on {host.name}",
                     f"({c.subject}) {when}; {limit:.0f} days are asked for.",
@@ -81,7 +71,7 @@ def disks(facts: Facts) -> Iterator[Finding]:
             if m is not None and facts.config.etcd.data_dir.startswith(path.rstrip("/") or "/"):
                 need = max(need, int(limits.disk_free_ratio_of_db * m.db_size))
             if free < need:
-                yield _finding(
+                yield finding(
                     "H004",
                     f"disk {path} on {host.name}",
                     f"has {free / 1e9:.1f} GB free; {need / 1e9:.1f} GB are needed.",
@@ -97,7 +87,7 @@ def clocks(facts: Facts) -> Iterator[Finding]:
         if not host.reachable:
             continue
         if host.clock_offset is None:
-            yield _finding(
+            yield finding(
                 "H006",
                 f"host {host.name}",
                 "did not tell its clock.",
@@ -105,7 +95,7 @@ def clocks(facts: Facts) -> Iterator[Finding]:
                 warn=True,
             )
         elif abs(host.clock_offset) > limit:
-            yield _finding(
+            yield finding(
                 "H005",
                 f"host {host.name}",
                 f"is {host.clock_offset:+.1f} s off (limit {limit:.1f} s).",
@@ -127,7 +117,7 @@ def links(facts: Facts) -> Iterator[Finding]:
         host = state.host(name)
         linked = host.current.get(component) if host else None
         if linked and linked != version:
-            yield _finding(
+            yield finding(
                 "H007",
                 f"{component} on {name}",
                 f"runs {version}, but its `current` link names {linked}.",
@@ -143,7 +133,7 @@ def units(facts: Facts) -> Iterator[Finding]:
         for component in host.current:
             unit = host.unit(facts.config.layout.unit_of(component))
             if unit is not None and unit.active == "failed":
-                yield _finding(
+                yield finding(
                     "H009",
                     f"{unit.name} on {host.name}",
                     "has failed.",

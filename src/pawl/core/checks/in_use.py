@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pawl.core.checks.facts import Facts, check
-from pawl.core.findings import Finding, Severity
+from pawl.core.checks.facts import Facts, check, finding
+from pawl.core.findings import Finding
 from pawl.core.inuse.facts import Document, HostUse, place
 from pawl.core.knowledge.answer import flags_gone, gates_of
 from pawl.core.knowledge.rows import key
@@ -34,27 +34,6 @@ FIELDS_GONE: dict[tuple[str, str], tuple[str, str]] = {
 }
 """Fields of component configuration that went away: the only one in 1.16-1.37, found by comparing
 the published types of k8s.io/kubelet, kube-proxy and kube-scheduler."""
-
-
-def finding(
-    code: str,
-    subject: str,
-    message: str,
-    remedy: str,
-    *,
-    minor: str = "",
-    where: str = "",
-    warn: bool = False,
-) -> Finding:
-    return Finding(
-        code=f"PAWL-{code}",
-        severity=Severity.WARNING if warn else Severity.BLOCKER,
-        subject=subject,
-        message=message,
-        remedy=remedy,
-        minor=minor,
-        where=where,
-    )
 
 
 def target_minor(facts: Facts) -> str:

@@ -5,28 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pawl.core import interrupted
-from pawl.core.checks.facts import Facts, check
-from pawl.core.findings import Finding, Severity
+from pawl.core.checks.facts import Facts, check, finding
+from pawl.core.findings import Finding
 from pawl.core.verify.gates import due_after
 
 _PRESSURE = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
-
-
-def _finding(code: str, subject: str, message: str, remedy: str, *, warn: bool = False) -> Finding:
-    return Finding(
-        code=f"PAWL-{code}",
-        severity=Severity.WARNING if warn else Severity.BLOCKER,
-        subject=subject,
-        message=message,
-        remedy=remedy,
-    )
 
 
 @check(N001="a node is not Ready", N003="a node was left by an interrupted step")
 def ready(facts: Facts) -> Iterator[Finding]:
     for n in facts.state.nodes:
         if interrupted.node(n):
-            yield _finding(
+            yield finding(
                 "N003",
                 f"node {n.name}",
                 "is in the middle of an upgrade (cordoned by pawl, or new and not Ready).",
@@ -34,7 +24,7 @@ def ready(facts: Facts) -> Iterator[Finding]:
                 warn=True,
             )
         elif not n.ready:
-            yield _finding(
+            yield finding(
                 "N001",
                 f"node {n.name}",
                 "is not Ready.",
@@ -47,7 +37,7 @@ def ready(facts: Facts) -> Iterator[Finding]:
 def cordoned(facts: Facts) -> Iterator[Finding]:
     for n in facts.state.nodes:
         if n.unschedulable and not interrupted.node(n):
-            yield _finding(
+            yield finding(
                 "N002",
                 f"node {n.name}",
                 f"is cordoned{f' by {n.cordoned_by}' if n.cordoned_by else ''}, not by pawl.",
@@ -61,7 +51,7 @@ def pressure(facts: Facts) -> Iterator[Finding]:
     for n in facts.state.nodes:
         bad = [c for c in n.conditions if c in _PRESSURE]
         if bad:
-            yield _finding(
+            yield finding(
                 "N004",
                 f"node {n.name}",
                 f"reports {', '.join(bad)}.",
@@ -76,7 +66,7 @@ def versions(facts: Facts) -> Iterator[Finding]:
         return
     for n in facts.state.nodes:
         if not n.kubelet and not interrupted.node(n):
-            yield _finding(
+            yield finding(
                 "N005",
                 f"node {n.name}",
                 "does not tell its kubelet's version.",
@@ -91,7 +81,7 @@ def replaceable(facts: Facts) -> Iterator[Finding]:
         and facts.target.node_strategy == "replace"
         and facts.config.machines.provider == "none"
     ):
-        yield _finding(
+        yield finding(
             "N006",
             "nodes",
             "shall be replaced, but pawl.yaml names no machine provider.",
@@ -106,7 +96,7 @@ def room(facts: Facts) -> Iterator[Finding]:
         return
     open_nodes = [n for n in facts.state.nodes if n.ready and not n.unschedulable]
     if len(facts.state.nodes) > 0 and len(open_nodes) < 2:
-        yield _finding(
+        yield finding(
             "N007",
             "nodes",
             f"{len(open_nodes)} node takes pods: those of a drained node have nowhere to go.",
@@ -126,7 +116,7 @@ def judged(facts: Facts) -> Iterator[Finding]:
     soaks = {"node": ("the canary", policy.soak.node), "last": ("the last nodes", policy.soak.last)}
     for name, (where, seconds) in soaks.items():
         if seconds < needs and (seconds or name == "node"):
-            yield _finding(
+            yield finding(
                 "N008",
                 f"policy.soak.{name}",
                 f"lasts {seconds:g} s, and pods on {where} are measured {needs:g} s after their "

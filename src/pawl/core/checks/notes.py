@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pawl.core.beforehand import Beforehand
 from pawl.core.changelog.item import URGENT
 from pawl.core.changelog.judge import findings as note_findings
-from pawl.core.checks.facts import Facts, check
-from pawl.core.checks.in_use import finding
+from pawl.core.checks.facts import Facts, check, finding
 from pawl.core.findings import Finding
 from pawl.core.model import Unread
 from pawl.core.version import Minor

@@ -6,22 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pawl.core import interrupted, marks
-from pawl.core.checks.facts import Facts, check
-from pawl.core.findings import Finding, Severity
+from pawl.core.checks.facts import Facts, check, finding
+from pawl.core.findings import Finding
 from pawl.core.foreseen import Foreseen
 from pawl.core.loosening import Loosening
 from pawl.core.model import DisruptionBudget, Workload
 from pawl.core.workloads.obstacles import RESOLUTIONS
-
-
-def _finding(code: str, subject: str, message: str, remedy: str, *, warn: bool = False) -> Finding:
-    return Finding(
-        code=f"PAWL-{code}",
-        severity=Severity.WARNING if warn else Severity.BLOCKER,
-        subject=subject,
-        message=message,
-        remedy=remedy,
-    )
 
 
 def never_allows(budget: DisruptionBudget) -> bool:
@@ -53,7 +43,7 @@ def budgets(facts: Facts) -> Iterator[Finding]:
         if facts.moves is not None and facts.moves.known:
             yield from _foreseen(facts.moves, b, subject)
         elif b.sync_failed and never_allows(b):
-            yield _finding(
+            yield finding(
                 "W001",
                 subject,
                 f"cannot be computed ({b.sync_failed}): no eviction is ever allowed.",
@@ -68,7 +58,7 @@ def budgets(facts: Facts) -> Iterator[Finding]:
                 if b.min_available
                 else f"maxUnavailable {b.max_unavailable}"
             )
-            yield _finding(
+            yield finding(
                 "W001",
                 subject,
                 f"asks for {asked}: no eviction is ever allowed.",
@@ -83,7 +73,7 @@ def _foreseen(moves: Foreseen, b: DisruptionBudget, subject: str) -> Iterator[Fi
     seen = moves.budgets.get(f"{b.namespace}/{b.name}")
     if seen is not None:
         done = f" The plan resolves it: {RESOLUTIONS[seen.resolution]}." if seen.resolution else ""
-        yield _finding(
+        yield finding(
             "W001",
             subject,
             seen.message + done,
@@ -95,7 +85,7 @@ def _foreseen(moves: Foreseen, b: DisruptionBudget, subject: str) -> Iterator[Fi
 
 
 def _used_up(b: DisruptionBudget, subject: str) -> Finding:
-    return _finding(
+    return finding(
         "W006",
         subject,
         f"allows no eviction now: {b.healthy} pods are healthy, {b.desired_healthy} are needed.",
@@ -119,7 +109,7 @@ def overlapping(facts: Facts) -> Iterator[Finding]:
             names = sorted(
                 f"{b.namespace}/{b.name}" for b in facts.state.budgets if pod in b.selected
             )
-            yield _finding(
+            yield finding(
                 "W002",
                 f"pod {pod}",
                 f"is selected by {times} disruption budgets ({', '.join(names)}), so it can never "
@@ -149,7 +139,7 @@ def workloads(facts: Facts) -> Iterator[Finding]:
     for w in facts.state.workloads:
         subject = f"{w.kind} {w.namespace}/{w.name}"
         if w.ready < w.desired and _lost_already(facts.moves, w):
-            yield _finding(
+            yield finding(
                 "W003",
                 subject,
                 f"has none of {w.desired} pods ready: moving it loses nothing.",
@@ -157,7 +147,7 @@ def workloads(facts: Facts) -> Iterator[Finding]:
                 warn=True,
             )
         elif w.ready < w.desired:
-            yield _finding(
+            yield finding(
                 "W003",
                 subject,
                 f"has {w.ready} of {w.desired} pods ready.",
@@ -167,7 +157,7 @@ def workloads(facts: Facts) -> Iterator[Finding]:
                 warn=moving,
             )
         elif facts.touches_nodes and w.desired == 1 and w.kind != "DaemonSet" and down(w):
-            yield _finding(
+            yield finding(
                 "W005",
                 subject,
                 "has a single replica: it is down while its node is drained.",
@@ -186,7 +176,7 @@ def webhooks(facts: Facts) -> Iterator[Finding]:
     for w in facts.state.webhooks:
         subject = f"webhook {w.name}"
         if not w.nodes:
-            yield _finding(
+            yield finding(
                 "W004",
                 subject,
                 f"fails closed and its backend {w.service} has no ready pod: every request it "
@@ -197,7 +187,7 @@ def webhooks(facts: Facts) -> Iterator[Finding]:
             deadlock = bool(w.holds) and w.own_namespace
             what = f" and matches {', '.join(w.holds)}" if w.holds else ""
             end = "" if deadlock else ": what it matches is refused while that node is drained"
-            yield _finding(
+            yield finding(
                 "W004",
                 subject,
                 f"fails closed{what}, and its backend {w.service} runs on {w.nodes[0]} alone{end}.",

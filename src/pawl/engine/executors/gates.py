@@ -5,19 +5,11 @@ from __future__ import annotations
 from pawl.core import accept, checks, interrupted, invariants, landed, marks
 from pawl.core.actions import (
     LAST,
-    FinishEmulation,
+    LASTING,
     Landed,
     PointOfNoReturn,
     Preflight,
-    ReplaceEtcdMachine,
-    RetireControlPlane,
-    RetireNode,
     Soak,
-    SwapApiServer,
-    SwapController,
-    SwapEtcdMember,
-    SwapKubeProxy,
-    SwapNode,
 )
 from pawl.core.days import day_of
 from pawl.core.errors import StepFailed, Temporary, Unreachable
@@ -34,19 +26,6 @@ LASTS = 15.0
 """Seconds for which something must be worse to be a regression, or be wrong to forbid a run or its
 end: an election, a disk that stalls, a probe that timed out are over by then. Leases of controllers
 last as long."""
-
-_LASTING = (
-    SwapEtcdMember,
-    ReplaceEtcdMachine,
-    SwapApiServer,
-    FinishEmulation,
-    SwapController,
-    RetireControlPlane,
-    RetireNode,
-    SwapNode,
-    SwapKubeProxy,
-)
-"""Steps whose end state is meant to be there at the end; others were ways to get there."""
 
 
 async def preflight(action: Preflight, ctx: Context) -> str:
@@ -220,7 +199,7 @@ async def _not_landed(action: Landed, ctx: Context) -> str:
         if s.action != action
         and getattr(s.action, "node", "") not in behind
         and landed.satisfied(s.action, state) is False
-        and isinstance(s.action, _LASTING)
+        and isinstance(s.action, LASTING)
     ]
     if short:
         return f"not landed: {', '.join(short)}. Look at it, then: pawl resume."
