@@ -12,7 +12,9 @@ import pytest
 from cyclopts import App
 
 from pawl.core.config import Config
+from pawl.core.verify.catalog import CATALOG
 from pawl.interfaces.cli.main import COMMANDS, app
+from pawl.interfaces.cli.reference import leaves, reference
 
 ROOT = Path(__file__).parents[2]
 DOCS = "\n".join(p.read_text() for p in sorted((ROOT / "docs").glob("*.md")))
@@ -25,10 +27,39 @@ def test_every_command_is_documented(name: str) -> None:
     )
 
 
+def test_the_page_of_commands_is_what_the_code_says() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text()
+    assert page == reference(), "run `python -m pawl.interfaces.cli.reference > docs/commands.md`"
+
+
+def test_every_variable_that_the_code_reads_is_documented() -> None:
+    code = "".join(p.read_text() for p in (ROOT / "src").rglob("*.py"))
+    page = (ROOT / "docs" / "commands.md").read_text()
+    read = set(re.findall(r"\bPAWL_[A-Z_]+\b", code))
+    assert len(read) > 5
+    assert [name for name in sorted(read) if f"`{name}`" not in page] == []
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    linked = set(re.findall(r"\]\((docs/[^)#]+)", (ROOT / "README.md").read_text()))
+    assert {f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")} - linked == set()
+
+
 def test_every_link_between_the_documents_leads_somewhere() -> None:
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}, not there"
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    headings = {p.resolve(): _anchors(p) for p in pages}
+    for page in pages:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text()):
+            there = (page.parent / target).resolve() if target else page.resolve()
+            assert there.exists(), f"{page.name} links to {target}, not there"
+            if anchor:
+                assert anchor in headings[there], f"{page.name} links to {target}#{anchor}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in heads}
 
 
 def test_every_setting_is_documented() -> None:
@@ -38,6 +69,11 @@ def test_every_setting_is_documented() -> None:
     for name, section in components.items():
         for setting in section.get("properties", {}):
             assert f"`{setting}`" in page, f"docs/configuration.md lacks `{setting}` of {name}"
+
+
+def test_every_shipped_gate_is_documented() -> None:
+    page = (ROOT / "docs" / "verify.md").read_text()
+    assert [g.name for g in CATALOG if not re.search(rf"[ ,|]{g.name}[ ,(]", page)] == []
 
 
 def _shown() -> dict[str, list[str]]:
@@ -64,17 +100,7 @@ def _helps(command: App, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _helps(below, name)
 
 
-def _leaves(command: App, path: str = "") -> Iterator[tuple[str, str]]:
-    """The commands that do something themselves, with their help."""
-    for word in command:
-        if not word.startswith("-"):
-            below, name = command[word], f"{path} {word}".strip()
-            if below.default_command is not None:
-                yield name, below.help or ""
-            yield from _leaves(below, name)
-
-
-LEAVES = dict(_leaves(app))
+LEAVES = {path: c.help for _, name, _, _ in COMMANDS for path, c in leaves(app[name], name)}
 
 
 @pytest.mark.parametrize("name", LEAVES)

@@ -358,14 +358,14 @@ class GatesConfig(_Section, frozen=True, kw_only=True):
 
 
 class PolicyConfig(_Section, frozen=True, kw_only=True):
-    """What needs a person. Each named approval must be given with `pawl approve`."""
+    """How a run behaves: what needs a person, how long it watches and waits, what it allows."""
 
     approvals: tuple[Literal["plan", "etcd-last-member", "control-plane-finish"], ...] = (
         "plan",
         "etcd-last-member",
         "control-plane-finish",
     )
-    """Which are asked for; in a chain, each point of no return for its own."""
+    """Which must be given with `pawl approve`; in a chain, each point of no return has its own."""
     soak: SoakConfig = field(default_factory=SoakConfig)
     timeouts: TimeoutConfig = field(default_factory=TimeoutConfig)
     limits: LimitConfig = field(default_factory=LimitConfig)

@@ -1,9 +1,9 @@
 """The control-plane part of a plan: API servers, the two-step finish, then the controllers.
 
-Two steps, where the binary offers emulation (1.31 on): every API server first runs the new binary
-as the old minor (`--emulated-version`), then soaks, and only after an approval runs as itself.
-Until that finish the old binary is an open way back, because nothing was served or stored that it
-does not know.
+Two steps, where the binary can emulate its predecessor (1.32 on): every API server first runs the
+new binary as the old minor (`--emulated-version`), then soaks, and only after an approval runs as
+itself. Until that finish the old binary is an open way back, because nothing was served or stored
+that it does not know.
 
 kube-controller-manager, kube-scheduler and cloud-controller-manager wait for the finish of *every*
 API server. The skew policy forbids them to be newer than what the oldest API server emulates

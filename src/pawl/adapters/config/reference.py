@@ -53,7 +53,31 @@ pawl: pawl.yaml:
   - api.endpoint: `http://198.18.0.10:6443` is not https; pawl speaks only TLS to the API, write …
 ```
 
-This reference is made from the code by `pawl config reference`.
+## What pawl expects of a cluster
+
+- **Every host**: Linux with systemd, reached by SSH as root or with `sudo` without a password.
+- **etcd, API servers, controllers, kubelets**: systemd units whose program is started through a
+  link, with its flags in a file of its own, as below. Static pods, as kubeadm makes them, are read
+  for findings, and not upgraded.
+- **kube-proxy**: the same, where it runs on the hosts; a DaemonSet of it is left to its owner.
+- **etcd members**: TLS for their clients, and a client certificate.
+- **Several API servers**: an HAProxy before them, whose runtime socket has the level admin. With
+  `socat` on its host, its orders are fenced and given in one step.
+- **Machines that are to be replaced**: a provider of machines. The lab's is the only one so far
+  ([how to add one](extending.md#a-cloud)).
+
+```ini
+# /etc/systemd/system/kube-apiserver.service; /opt/pawl/kube-apiserver/current -> 1.36.0
+[Service]
+EnvironmentFile=/etc/kubernetes/kube-apiserver.env
+ExecStart=/opt/pawl/kube-apiserver/current/kube-apiserver $FLAGS
+Restart=always
+TimeoutStopSec=75
+```
+
+The names of these files, of the variable and of the units are settings of [`layout`](#layout).
+
+All that follows is made from the code by `pawl config reference`.
 """
 
 

@@ -33,7 +33,7 @@ app = App(
 
 @app.command
 def fetch(
-    component: str,
+    component: Annotated[str, Parameter(help="kubernetes, etcd, or one component.")],
     versions: Annotated[list[str], Parameter(help="One release or several: 1.36.0 1.37.0.")],
     /,
     *,
@@ -95,9 +95,9 @@ def fetch(
 
 @app.command(name="import")
 def import_(
-    directory: Path,
-    component: str,
-    version: str,
+    directory: Annotated[Path, Parameter(help="Where they lie, each under its own name.")],
+    component: Annotated[str, Parameter(help="kubernetes, etcd, or one component.")],
+    version: Annotated[str, Parameter(help="Their exact release: 1.37.0.")],
     /,
     *,
     output: Output = "table",

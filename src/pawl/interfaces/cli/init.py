@@ -17,6 +17,7 @@ from pawl.interfaces.cli.options import SWITCH
 
 def init(
     hosts: Annotated[Path, MAY_BE_DASH],
+    /,
     *,
     kubeconfig: Annotated[Path | None, Parameter(name=["--kubeconfig", "-k"])] = None,
     output: Annotated[Path, MAY_BE_DASH, Parameter(name=["--output", "-o"])] = Path("pawl.yaml"),

@@ -21,6 +21,7 @@ from pawl.lab.store import default_root, labs
 from pawl.lab.versions import resolve
 
 Name = Annotated[str, Parameter(name="--name", help="Which lab.")]
+Machine = Annotated[str, Parameter(help="Its name.")]
 
 DEFAULT = "lab"
 K8S_DEFAULT = ("kubernetes", "1.36")
@@ -48,9 +49,9 @@ def up(
     kubernetes: Annotated[str, Parameter(help="Minor or exact version.")] = K8S_DEFAULT[1],
     etcd: Annotated[str, Parameter(help="Minor or exact version.")] = ETCD_DEFAULT[1],
     topology: Annotated[Topology, Parameter(help="etcd on own machines, or stacked.")] = "external",
-    control_planes: int = 3,
+    control_planes: Annotated[int, Parameter(help="How many machines.")] = 3,
     etcd_members: Annotated[int, Parameter(help="External topology only.")] = 3,
-    workers: int = 3,
+    workers: Annotated[int, Parameter(help="How many machines.")] = 3,
     encryption: Annotated[bool, Parameter(help="Encrypt Secrets at rest.", negative=())] = False,
     monitoring: Annotated[
         bool, Parameter(help="A Prometheus on a machine of its own.", negative=())
@@ -209,9 +210,11 @@ def kubeconfig(*, name: Name = DEFAULT) -> None:
 
 @app.command
 def ssh(
-    host: str,
+    host: Annotated[str, Parameter(help="Name of the machine.")],
     /,
-    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *command: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help="What to run there; a shell without it.")
+    ],
     name: Name = DEFAULT,
 ) -> None:
     """Log in to a machine, or run a command there.
@@ -234,7 +237,7 @@ def load(
     *,
     name: Name = DEFAULT,
     rate: Annotated[int, Parameter(help="Requests a second and workload, at most 200.")] = 20,
-    seconds: float = 10.0,
+    seconds: Annotated[float, Parameter(help="How long.")] = 10.0,
     output: Output = "table",
 ) -> int:
     """Send bounded traffic to the workloads. Exit code 1 if a request failed.
@@ -285,11 +288,11 @@ Flag = Annotated[
 
 @machine.command
 def add(
-    machine_name: str,
+    machine_name: Machine,
     /,
     *,
-    role: LabRole,
-    pool: str = "default",
+    role: Annotated[LabRole, Parameter(help="What it shall be.")],
+    pool: Annotated[str, Parameter(help="Of its node.")] = "default",
     name: Name = DEFAULT,
     kubernetes: Kubernetes = None,
     etcd: Etcd = None,
@@ -307,7 +310,7 @@ def add(
 
 @machine.command
 def replace(
-    machine_name: str,
+    machine_name: Machine,
     /,
     *,
     name: Name = DEFAULT,
@@ -331,7 +334,7 @@ def replace(
 
 
 @machine.command
-def remove(machine_name: str, /, *, name: Name = DEFAULT) -> None:
+def remove(machine_name: Machine, /, *, name: Name = DEFAULT) -> None:
     """Remove a machine with its disks and its address.
 
     For example:
@@ -345,7 +348,7 @@ def remove(machine_name: str, /, *, name: Name = DEFAULT) -> None:
 
 @machine.command(name="power-off")
 def power_off(
-    machine_name: str,
+    machine_name: Machine,
     /,
     *,
     name: Name = DEFAULT,
@@ -363,7 +366,7 @@ def power_off(
 
 
 @machine.command(name="power-on")
-def power_on(machine_name: str, /, *, name: Name = DEFAULT) -> None:
+def power_on(machine_name: Machine, /, *, name: Name = DEFAULT) -> None:
     """Start a machine that is off; returns when its SSH server answers.
 
     For example:
@@ -374,7 +377,7 @@ def power_on(machine_name: str, /, *, name: Name = DEFAULT) -> None:
 
 
 @machine.command
-def reboot(machine_name: str, /, *, name: Name = DEFAULT) -> None:
+def reboot(machine_name: Machine, /, *, name: Name = DEFAULT) -> None:
     """Power cut and start; for an orderly reboot use `pawl lab ssh NAME reboot`.
 
     For example:

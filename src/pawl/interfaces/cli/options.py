@@ -7,10 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-ConfigFile = Annotated[
-    Path | None,
-    Parameter(name=["--config", "-c"], help="pawl.yaml; default $PAWL_CONFIG, else ./pawl.yaml."),
-]
+CONFIG = "pawl.yaml; default $PAWL_CONFIG, else ./pawl.yaml."
+ConfigFile = Annotated[Path | None, Parameter(name=["--config", "-c"], help=CONFIG)]
 Kubeconfig = Annotated[
     Path | None, Parameter(help="The API alone, with this kubeconfig and no pawl.yaml.")
 ]
