@@ -45,6 +45,20 @@ def test_events_come_back_in_order_and_by_run(fresh: Callable[[], Journal]) -> N
     assert journal.events("nobody") == ()
 
 
+def test_only_what_is_new_is_read_again(fresh: Callable[[], Journal]) -> None:
+    journal = fresh()
+    assert journal.since(0, "", "a") == ((), 0)
+    first = StepDone(at=1.0, run="a", step="s")
+    said = Approved(at=2.0, run="", digest="d", name="plan", by="me")
+    for event in (first, StepDone(at=1.0, run="b", step="s"), said):
+        journal.append(event)
+    news, mark = journal.since(0, "", "a")
+    assert news == (first, said), "in the order of writing, whatever the run"
+    assert journal.since(mark, "", "a") == ((), mark)
+    journal.append(first)
+    assert journal.since(mark, "", "a")[0] == (first,)
+
+
 def test_runs_are_newest_first_and_approvals_are_no_run(fresh: Callable[[], Journal]) -> None:
     journal = fresh()
     journal.append(Approved(at=1.0, run="", digest="d", name="plan", by="me"))

@@ -43,7 +43,7 @@ class Record:
         self._guard = guard
         self._waits: dict[str, str] = {}
         self._view = RunView()
-        self._seen = {APPROVALS: 0, run: 0}
+        self._mark = 0
 
     def stamp(self) -> Stamp:
         return Stamp(at=self._clock.now(), run=self.run, epoch=self._guard.epoch)
@@ -65,12 +65,10 @@ class Record:
 
     def view(self) -> RunView:
         """The run as the journal tells it now; other processes write there too (pause, abort,
-        approvals), so it is read each time, and only what is new is folded in."""
-        for stream in self._seen:
-            events = self._journal.events(stream)
-            for event in events[self._seen[stream] :]:
-                self._view = progress.apply(self._view, event)
-            self._seen[stream] = len(events)
+        approvals), so it is asked each time, and only what is new is read."""
+        events, self._mark = self._journal.since(self._mark, APPROVALS, self.run)
+        for event in events:
+            self._view = progress.apply(self._view, event)
         return self._view
 
 

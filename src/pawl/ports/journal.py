@@ -15,6 +15,11 @@ class Journal(Protocol):
 
     def events(self, run: str) -> tuple[AnyEvent, ...]: ...
 
+    def since(self, mark: int, *runs: str) -> tuple[tuple[AnyEvent, ...], int]:
+        """What was written for these runs after `mark`, in its order, and the mark of now. A run
+        of a day writes a hundred thousand events, and asks several times a second."""
+        ...
+
     def runs(self) -> tuple[str, ...]:
         """Ids, newest first."""
         ...

@@ -19,6 +19,9 @@ class MemoryJournal:
     def events(self, run: str) -> tuple[AnyEvent, ...]:
         return tuple(e for e in self.entries if e.run == run)
 
+    def since(self, mark: int, *runs: str) -> tuple[tuple[AnyEvent, ...], int]:
+        return tuple(e for e in self.entries[mark:] if e.run in runs), len(self.entries)
+
     def runs(self) -> tuple[str, ...]:
         return tuple(reversed(dict.fromkeys(e.run for e in self.entries if e.run)))
 

@@ -97,11 +97,17 @@ class SqliteJournal:
             )
 
     def events(self, run: str) -> tuple[AnyEvent, ...]:
+        return self.since(0, run)[0]
+
+    def since(self, mark: int, *runs: str) -> tuple[tuple[AnyEvent, ...], int]:
         with self._told("read"):
+            # One statement: what is written meanwhile is then either seen, or after the new mark.
             rows = self._db.execute(
-                "SELECT id, body FROM events WHERE run = ? ORDER BY id", (run,)
+                f"SELECT id, body FROM events WHERE run IN ({', '.join('?' * len(runs))}) "
+                "AND id > ? ORDER BY id",
+                (*runs, mark),
             ).fetchall()
-            return tuple(self._event(number, body) for number, body in rows)
+        return tuple(self._event(*row) for row in rows), rows[-1][0] if rows else mark
 
     def _event(self, number: int, body: str) -> AnyEvent:
         try:
