@@ -257,7 +257,23 @@ async def test_gates_that_are_not_proven_only_watch() -> None:
     assert ended.outcome == "done"
     assert roll.pauses == []
     judged = [e for e in roll.events if isinstance(e, GatesJudged)]
-    assert any(e.verdict == "fail" and e.failed for e in judged)
+    failing = [e.failed for e in judged if e.failed]
+    assert len(failing) > 5
+    kept = [e for e in roll.events if isinstance(e, Evidence) and e.name == "gates"]
+    assert len(kept) <= len({key for keys in failing for key in keys}) + 1, "not at every look"
+
+
+@virtual
+async def test_a_mistake_in_the_measuring_breaks_off_no_step() -> None:
+    roll = Roll()
+
+    async def mistaken(query: str, at: float) -> None:
+        raise IndexError("tuple index out of range")
+
+    roll.metrics.query = mistaken  # type: ignore[assignment,method-assign]
+    ended = await roll.go()
+    assert ended.outcome == "paused"
+    assert "a mistake in pawl: IndexError" in ended.why
 
 
 @virtual

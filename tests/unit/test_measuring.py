@@ -216,3 +216,25 @@ def test_where_pods_run_is_not_guessed_when_nothing_tells_it_any_more() -> None:
     assert "has given nothing for 4" in error
     judgement = sum_up(judge(made.sides), at=NOW, since=SINCE, errors=made.errors)
     assert judgement.verdict == "inconclusive"
+
+
+def test_a_long_run_holds_no_more_of_the_past_than_a_short_one() -> None:
+    """When no old node is left, the same hour of earlier weeks is asked for, and it moves on."""
+    config = MetricsConfig(url="http://sim", step=STEP, rate_window=WINDOW, warm_up=WARM_UP)
+    pods = [pod("web-1", "n1", b=1e12), pod("web-2", "n2", b=1e12)]
+    server = Stretches(pods, [of("web-1", b=1e12), of("web-2", b=1e12)])
+    measurer = Measurer(server, config, [GATES["websocket-errors"]], window=900.0)
+
+    async def looks() -> list[int]:
+        held = []
+        for look in range(20):
+            situation = Situation(
+                new=frozenset({"n1", "n2"}), old=frozenset(), since=SINCE, begun=BEGUN,
+                now=NOW + look * 30.0,
+            )  # fmt: skip
+            assert (await measurer.measure(situation)).sides[0].against == "earlier weeks"
+            held.append(len(measurer._kept))
+        return held
+
+    held = asyncio.run(looks())
+    assert max(held) == held[0]

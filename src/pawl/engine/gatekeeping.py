@@ -81,6 +81,8 @@ class Watch:
         self._state = state
         self._running = running
         self._suspects: frozenset[str] = frozenset()
+        self._kept: frozenset[str] = frozenset()
+        """Failures of which the journal has the measurements."""
         self._lost = 0
         self._looked = float("-inf")
         """When the last look that is on record began, by the clock that nobody can set."""
@@ -101,9 +103,7 @@ class Watch:
     async def look(self) -> Judgement:
         """One look, on record."""
         began = anyio.current_time()
-        view = self._record.view()
-        situation = self._situation(view)
-        accepted = frozenset(view.gates.accepted) if view.gates else frozenset()
+        situation = self._situation(self._record.view())
         measured = await self._measured(situation)
         try:
             readings = await self._gating.judge(measured.sides)
@@ -111,6 +111,8 @@ class Watch:
             readings = ()
             told = f"the judge failed, which is a mistake in pawl: {error!r}"
             measured = msgspec.structs.replace(measured, errors=(*measured.errors, told))
+        view = self._record.view()  # a person may have paused, or resumed, while it was judged
+        accepted = frozenset(view.gates.accepted) if view.gates else frozenset()
         judgement = sum_up(
             [*readings, *measured.rules],
             at=self._clock.now(),
@@ -146,6 +148,9 @@ class Watch:
             return await self._gating.measurer.measure(situation)
         except PawlError as error:
             return Measured(sides=(), rules=(), errors=(str(error),))
+        except Exception as error:  # nor must one in the measuring
+            told = f"the measuring failed, which is a mistake in pawl: {error!r}"
+            return Measured(sides=(), rules=(), errors=(told,))
 
     def _tell(
         self, judgement: Judgement, view: RunView, again: frozenset[str], looked_at: float
@@ -160,8 +165,9 @@ class Watch:
                 **self._record.stamp(),
             )
         )
-        if again:
+        if again - self._kept:  # once: where they only watch, it may fail for hours
             self._evidence(judgement)
+        self._kept |= again
         if not self.blocking or view.paused:
             return
         waived = view.gates is not None and view.gates.waived

@@ -97,7 +97,10 @@ class Measurer:
         self.metrics = metrics
         self._config = config
         self._window = window
-        self._kept: dict[tuple[str, float, float], tuple[Series, ...]] = {}
+        self._kept: dict[tuple[str, float, float, float], tuple[Series, ...]] = {}
+        """The past that this measurement or the last one has asked for: what is compared moves on
+        with the time, and what it has left behind is not asked for again."""
+        self._before = self._kept
         self._busy = anyio.CapacityLimiter(AT_ONCE)
 
     @property
@@ -106,6 +109,7 @@ class Measurer:
         return self._config.warm_up
 
     async def measure(self, situation: Situation) -> Measured:
+        self._before, self._kept = self._kept, {}
         now = situation.now
         since = self._whole(max(situation.since, now - self._window))
         begun = self._whole(min(situation.begun, since))
@@ -170,9 +174,14 @@ class Measurer:
 
     async def _past(self, query: str, start: float, end: float) -> tuple[Series, ...]:
         """A stretch of the past that does not change any more; asked for once."""
-        key = (query, start, end)
-        if key not in self._kept:
-            self._kept[key] = await self._range(query, start, end, self._config.step * COARSE)
+        return await self._once(query, start, end, self._config.step * COARSE)
+
+    async def _once(self, query: str, start: float, end: float, step: float) -> tuple[Series, ...]:
+        key = (query, start, end, step)
+        if key in self._before:
+            self._kept[key] = self._before[key]
+        elif key not in self._kept:
+            self._kept[key] = await self._range(query, start, end, step)
         return self._kept[key]
 
     async def pods(self, start: float, end: float) -> tuple[Placed, ...]:
@@ -329,7 +338,7 @@ class Measurer:
                     query, start, min(start + self._window, situation.now), self._config.step
                 )
             else:
-                series = await self._fine_past(query, start)
+                series = await self._once(query, start, start + self._window, self._config.step)
             own = [
                 s
                 for s in series
@@ -348,14 +357,6 @@ class Measurer:
         if not control:
             return sides
         return msgspec.structs.replace(sides, control=tuple(control), against="same age")
-
-    async def _fine_past(self, query: str, start: float) -> tuple[Series, ...]:
-        key = (f"fine {query}", start, start + self._window)
-        if key not in self._kept:
-            self._kept[key] = await self._range(
-                query, start, start + self._window, self._config.step
-            )
-        return self._kept[key]
 
     # -- rules -------------------------------------------------------------------------------------
 
