@@ -192,6 +192,8 @@ def test_rules_beside_removal() -> None:
     pod = "apiVersion: v1\nkind: Pod\nspec:\n  volumes:\n  - gitRepo: {repository: x}\n"
     assert found(pod, "1.33") == [("volume-removed", 5, "")]
     assert "init container" in linted(pod).findings[0].message
+    for key in ("gitRepo ", "'gitRepo'", '"gitRepo"'):
+        assert found(pod.replace("gitRepo", key))[0][:2] == ("volume-removed", 5)
     assert found(pod, "1.32") == []
 
 
@@ -389,6 +391,8 @@ def test_fix_mends_every_object_of_a_line_or_none(tmp_path: Path) -> None:
     file.write_text(f"[{ONE}, {ONE}]")
     assert [f.fixed for f in mended(file).findings] == [True, True]
     assert "v1beta1" not in file.read_text()
+    file.write_text(f"- &a\n  {CRONJOB.replace(chr(10), chr(10) + '  ')}spec: {{}}\n- *a\n")
+    assert [f.fixed for f in mended(file).findings] == [True, True]
     both = f"[{BUDGET % ''}, {BUDGET % 'matchLabels: {a: b}'}]"
     file.write_text(both)  # the first budget would cover every pod in v1
     first, second = mended(file).findings
@@ -461,6 +465,22 @@ def test_what_lies_beside_a_directory_is_named(tmp_path: Path) -> None:
     linter = Linter(Judge(shipped(), "1.37"))
     linter.named(str(apps))
     assert f"kustomize build {apps} | pawl lint -" in linter.notes[1]
+
+
+def test_a_patch_is_a_part_of_an_object_and_lacks_no_field(tmp_path: Path) -> None:
+    part = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {annotations: {a: b}}\n"
+    (tmp_path / "patches").mkdir()
+    files = [tmp_path / name for name in ("patches/a.yaml", "b.yaml", "whole.yaml")]
+    for file in files:
+        file.write_text(part)
+    (tmp_path / "kustomization.yaml").write_text(
+        "resources: [whole.yaml]\npatchesStrategicMerge: [b.yaml]\n"
+        "patches:\n- path: patches/a.yaml\n- patch: |-\n    kind: Pod\n"
+    )
+    linter = Linter(Judge(shipped(), "1.37"))
+    for file in files:
+        linter.path(str(file))
+    assert [(f.rule, f.path) for f in linter.findings] == [("field-required", str(files[2]))]
 
 
 def test_a_path_that_is_no_utf_8_is_shown_in_every_format(tmp_path: Path) -> None:

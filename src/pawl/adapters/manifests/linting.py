@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from pawl.adapters.manifests import charts
+from pawl.adapters.manifests import charts, kustomize
 from pawl.adapters.manifests.mending import left, mended
 from pawl.adapters.manifests.trees import (
     Unparsable,
@@ -28,11 +28,6 @@ from pawl.core.lint.node import Node
 from pawl.core.lint.owners import Owners
 
 SUFFIXES = (".yaml", ".yml", ".json")
-_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-_BUILDS = re.compile(
-    rb"helmChart|://|github\.com/|^(?:patches|replacements|generators|transformers)", re.M
-)
-"""What only `kustomize build` brings in or changes; all else lies there as files."""
 SKIPPED = (".git", "node_modules", ".terraform", "__pycache__", ".venv", "vendor")
 _TEMPLATE = re.compile(rb"\{\{")
 _IS_TEMPLATE = "is a template: lint what it renders to (helm template … | pawl lint -)"
@@ -143,10 +138,13 @@ class Linter:
         except OSError as error:
             self._unread(path, f"cannot be read: {error.strerror}")
             return
-        if os.path.basename(path) in _KUSTOMIZATIONS and _BUILDS.search(data):
+        if kustomize.builds(path, data):
             self._kustomizations.append(path)
         before = len(self.findings)
         self.data(data, path)
+        found = self.findings[before:]
+        if any(f.rule == "field-required" for f in found) and kustomize.is_patch(path):
+            self.findings[before:] = [f for f in found if f.rule != "field-required"]
         if self._mend:
             self.findings[before:] = mended(path, data, self.findings[before:])
 

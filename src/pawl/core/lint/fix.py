@@ -17,7 +17,7 @@ def rewrite(data: bytes, findings: Iterable[LintFinding]) -> tuple[bytes, frozen
 
     A line is changed only where it holds the apiVersion as often as findings name it, and each of
     them may be mended in the same way: of two objects on a line one may have to stay, and a file
-    that moved under us is left alone.
+    that moved under us is left alone. An object that aliases repeat has a finding for each.
     """
     lines = data.split(b"\n")
     by: dict[Place, list[LintFinding]] = defaultdict(list)
@@ -30,7 +30,7 @@ def rewrite(data: bytes, findings: Iterable[LintFinding]) -> tuple[bytes, frozen
         if number > len(lines) or len(to) != 1 or not all(f.fixable for f in found):
             continue
         written, line = _written(api), lines[number - 1]
-        if len(written.findall(line)) == len(found):
+        if len(written.findall(line)) in (len(found), len(set(found))):
             new = to.pop().encode().replace(b"\\", b"\\\\")
             lines[number - 1] = written.sub(rb"\g<1>" + new, line)
             mended.add((number, api))

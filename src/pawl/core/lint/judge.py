@@ -85,11 +85,7 @@ class Judge:
             for row in knowledge.in_tree
             if row.name in _VOLUME_KEYS and row.removed and key(row.removed) <= self._at
         }
-        self._volume_words = tuple(
-            word
-            for key_, row in self._volumes.items()
-            for word in (f"{key_}:".encode(), f'"{key_}"'.encode(), row.name.encode())
-        )
+        self._volume_words = tuple((k.encode(), r.name.encode()) for k, r in self._volumes.items())
 
     def _add(self, change: FieldChange) -> None:
         if key(change.minor) > self._at:
@@ -144,8 +140,8 @@ class Judge:
             if word in text and _may_have(path, word, text):
                 return True
         if b"volumes" in text or kind in _VOLUME_KINDS:
-            for word in self._volume_words:
-                if word in text:
+            for word, name in self._volume_words:
+                if _named(word, text) or name in text:
                     return True
         return False
 
