@@ -192,7 +192,15 @@ def test_an_interrupted_up_is_mended_and_down_leaves_nothing(lab_maker: LabMaker
             time.sleep(0.02)
         up.kill()
         up.wait()
-    lab.up()
+
+    def raised() -> bool:
+        try:
+            lab.up()
+        except Refused as refused:  # what the killed one had begun still holds its lock
+            raise NotReady(str(refused)) from refused
+        return True
+
+    wait("the lab to be raised", raised)
     all_serve(lab)
 
     # Everything that supervises dies at once: the machines run on as orphans.

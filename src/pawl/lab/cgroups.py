@@ -100,8 +100,9 @@ def pids(lab: str, machine: str | None = None) -> set[int]:
     return found
 
 
-def kill(lab: str, machine: str | None = None, timeout: float = 20.0) -> None:
-    """SIGKILL everything inside until nothing is left; TimeoutError names what would not die."""
+def kill(lab: str, machine: str | None = None, timeout: float = 300.0) -> None:
+    """SIGKILL everything inside until nothing is left; TimeoutError names what would not die. A
+    process that waits for a disk dies when that answers."""
     deadline = time.monotonic() + timeout
     while alive := pids(lab, machine):
         for pid in alive:
@@ -129,14 +130,15 @@ def remove(lab: str, machine: str | None = None) -> None:
 
 
 def _rmdir(group: Path) -> None:
-    # The kernel answers EBUSY for some milliseconds after the last process is gone.
-    for attempt in range(100):
+    # The kernel answers EBUSY for some milliseconds after the last process is gone, busy ones more.
+    end = time.monotonic() + 60
+    while True:
         try:
             group.rmdir()
             return
         except FileNotFoundError:
             return
         except OSError:
-            if attempt == 99:
+            if time.monotonic() > end:
                 raise
             time.sleep(0.02)

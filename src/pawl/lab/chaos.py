@@ -29,7 +29,7 @@ from pawl.lab.shell import ToolFailed, run
 IPTABLES = ("iptables", "-w", "5", "-t", "raw")
 ANY: tuple[str, ...] = ()
 API = ("-p", "tcp", "--dport", "6443")
-START = 20.0
+START = 120.0
 """Seconds for a small Python program to start on a busy machine."""
 
 

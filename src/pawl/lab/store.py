@@ -160,12 +160,13 @@ class LabDir:
         return MachineDir(self.path, name)
 
     def machines(self) -> list[MachineSpec]:
-        """All machines that the lab has, in boot order of their roles."""
+        """All machines that the lab has, in boot order of their roles. One that is removed while
+        they are read is none."""
         order = ("etcd", "control-plane", "load-balancer", "monitoring", "worker")
-        found = [
-            MachineDir(self.path, p.parent.name).read()
-            for p in self.path.glob("machines/*/spec.json")
-        ]
+        found = []
+        for path in self.path.glob("machines/*/spec.json"):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(MachineDir(self.path, path.parent.name).read())
         return sorted(found, key=lambda m: (order.index(m.role), m.slot))
 
     @contextlib.contextmanager

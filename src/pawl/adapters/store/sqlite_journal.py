@@ -26,8 +26,9 @@ from pawl.core.events import AnyEvent
 from pawl.core.plan import Plan
 
 SCHEMA_VERSION = 1
-BUSY_SECONDS = 10.0
-"""How long an append waits for another process's transaction; those last milliseconds."""
+BUSY_SECONDS = 60.0
+"""How long an append waits for another process's transaction: those last milliseconds, and as long
+as a disk that stalls takes for the flush."""
 
 SAFE = (
     "The cluster is not harmed: nothing is done without a journal, and a run takes its state from "
