@@ -26,7 +26,14 @@ system=$(cat "$here/system" 2>/dev/null || echo running)
 case $1 in
 is-system-running) echo "$system" ;;
 show) cat "$here/units" 2>/dev/null ;;
-start | stop) [ "$system" = running ] || { echo "Transaction is destructive" >&2; exit 1; } ;;
+start | stop)
+	case $system in
+	running) ;;
+	busy) echo "Failed to $1 $4: Connection timed out" >&2; exit 1 ;;
+	masked) echo "Failed to $1 $4: Unit $4 is masked." >&2; exit 1 ;;
+	*) echo "Transaction is destructive" >&2; exit 1 ;;
+	esac
+	;;
 esac
 exit 0
 """
@@ -39,8 +46,9 @@ class Systemd:
         self._bin = Path(ssh.key).parent / "sshd-bin"
 
     def says(self, system: str, **units: str) -> None:
-        """`system` as `systemctl is-system-running` tells it, "silent" for no answer at all;
-        `units`: name without suffix -> ActiveState."""
+        """`system` as `systemctl is-system-running` tells it, "silent" for no answer at all, "busy"
+        for none to an order, "masked" for one that it refuses; `units`: name without suffix ->
+        ActiveState."""
         (self._bin / "system").write_text(system)
         (self._bin / "units").write_text(
             "\n".join(
@@ -93,13 +101,14 @@ def sshd(directory: Path, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Iterat
         stderr=(directory / "log").open("wb"),
     )
     try:
-        for _ in range(200):
+        end = time.monotonic() + 120
+        while True:
             with socket.socket() as s:
                 if s.connect_ex(("127.0.0.1", port)) == 0:
                     break
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError((directory / "log").read_text())
             time.sleep(0.02)
-        else:
-            raise RuntimeError((directory / "log").read_text())
         yield SshConfig(
             user=getpass.getuser(),
             port=port,

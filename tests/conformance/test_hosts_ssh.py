@@ -471,6 +471,38 @@ async def test_a_host_that_goes_down_tells_nothing_of_its_units(
         await hosts.stop("h1", "etcd.service", 1, 20)
 
 
+async def test_a_systemd_that_is_too_busy_for_an_order_is_asked_again(
+    hosts: SshHosts, systemd: Systemd
+) -> None:
+    systemd.says("busy")
+    with pytest.raises(Temporary, match=r"does not answer: .*Connection timed out"):
+        await hosts.stop("h1", "etcd.service", 1, 20)
+    systemd.says("masked")
+    with pytest.raises(StepFailed, match=r"systemctl start failed: .*is masked") as refused:
+        await hosts.start("h1", "etcd.service", 20)
+    assert not isinstance(refused.value, Temporary)
+
+
+@pytest.mark.parametrize("active", ["inactive", "failed"])
+async def test_a_start_that_waits_for_its_turn_has_not_failed(
+    hosts: SshHosts, systemd: Systemd, monkeypatch: pytest.MonkeyPatch, active: str
+) -> None:
+    """An order stands in systemd's queue, and the unit is down until its turn comes."""
+    monkeypatch.setattr(hosts, "_call_seconds", 1.0)
+    states = iter([active] * 15 + ["active"] * 3)  # some two seconds
+
+    async def state(host: str, unit: str) -> str:
+        return next(states)
+
+    monkeypatch.setattr(hosts, "_active_state", state)
+    systemd.says("running")
+    if active == "inactive":
+        await hosts.start("h1", "etcd.service", 20)
+    else:
+        with pytest.raises(StepFailed, match=r"etcd\.service on h1 is failed"):
+            await hosts.start("h1", "etcd.service", 20)
+
+
 UTILITY = """\
 #!/bin/sh
 case $2 in

@@ -35,11 +35,15 @@ install_file() {
 # order VERB UNIT: a systemd that is going down refuses, or does not answer; that says nothing of the
 # unit, and whoever asks again after the reboot gets an answer.
 order() {
-	systemctl "$1" --no-block -- "$2" && return
+	said=$(systemctl "$1" --no-block -- "$2" 2>&1) && return
 	case $(systemctl is-system-running 2>/dev/null) in
 	stopping | offline | unknown | '') fail 75 "the host is going down, or its systemd does not answer" ;;
 	esac
-	fail 74 "systemctl $1 failed"
+	case $said in
+	*'timed out'* | *'did not receive a reply'* | *'Did not receive a reply'* | *'onnection reset'*)
+		fail 75 "its systemd does not answer: $said" ;;
+	esac
+	fail 74 "systemctl $1 failed: $said"
 }
 
 case $epoch in '' | *[!0-9]*) fail 64 "the epoch must be a number" ;; esac

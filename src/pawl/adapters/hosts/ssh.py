@@ -51,6 +51,8 @@ for file in "$1"/current/etcdutl "$1"/*/etcdutl; do
 	[ -x "$file" ] && echo "$file" && exit
 done
 """
+START_SECONDS = 60.0
+"""Until a start that was ordered has its turn, where systemd and the disk are busy."""
 _READ = '[ ! -e "$1" ] || cat -- "$1"'
 KILLED = -1
 """`Ran.code` where `timeout` had to end the command: it takes the SIGKILL itself too."""
@@ -232,14 +234,16 @@ class SshHosts:
 
     async def start(self, host: str, unit: str, epoch: int) -> None:
         await self.guarded(host, epoch, "start", unit)
-        end = time.monotonic() + self._call_seconds
+        ordered = time.monotonic()
         while True:
             # "activating" with the process forked is enough: a Type=notify unit stays so until
             # the component is ready, and a crash loop keeps going through it.
             state = await self._active_state(host, unit)
             if state in ("active", "activating"):
                 return
-            if time.monotonic() >= end:
+            queued = state in ("inactive", "unknown")
+            patience = max(self._call_seconds, START_SECONDS if queued else 0.0)
+            if time.monotonic() >= ordered + patience:
                 if state == "unknown":
                     raise Temporary(f"systemd on {host} does not say how {unit} is.", delay=2.0)
                 raise StepFailed(

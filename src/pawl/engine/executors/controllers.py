@@ -18,6 +18,7 @@ from pawl.core.holders import host_of
 from pawl.core.model import ClusterState, Node
 from pawl.engine.context import HOSTS, Context, Late
 from pawl.engine.executors import component
+from pawl.engine.executors.keeping import nodes_now
 
 CONTROLLER_SECONDS = 60.0
 LEADS_SECONDS = 60.0
@@ -112,7 +113,7 @@ def _proxy_runs(host: str, version: str, state: ClusterState) -> bool | None:
 
 async def swap_kube_proxy(action: SwapKubeProxy, ctx: Context) -> str:
     host = action.host
-    if _node_of(host, ctx.state) is None and _node_of(host, await ctx.look(host)) is None:
+    if _node_of(host, ctx.state) is None and _node_of(host, await nodes_now(ctx)) is None:
         raise StepFailed(f"no node runs on {host}, so there is no kube-proxy to swap there.")
     await component.perform(
         ctx,
