@@ -168,6 +168,7 @@ class PawlRun:
                 self.kill()
                 raise TimeoutError(f"no end after {timeout} s; last: {self.seen[-3:]}") from None
             if line is None:
+                self._lines.put(None)  # for whoever reads on
                 self.process.wait(HANG)
                 self._complaints.join(HANG)
                 return
