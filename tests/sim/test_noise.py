@@ -7,12 +7,14 @@ from collections.abc import Callable
 import pytest
 from harness import approve, drive, planned, resume, versions, virtual
 from test_faults import CONTROL_PLANE, ETCD, QUICK, nodes_only, quick
+from test_moving import with_chain
 from test_watching import replaced
 
 from pawl.core import landed
 from pawl.core.actions import CancelEtcdDowngrade, RetireControlPlane, RetireNode
 from pawl.core.config import PolicyConfig, SoakConfig
 from pawl.core.events import AnyEvent, StepStarted
+from pawl.core.model import Unread
 from pawl.core.plan import Target
 from pawl.engine.record import Narrator
 from pawl.testing.cluster import SimCluster
@@ -108,6 +110,20 @@ async def test_a_downgrade_is_not_cancelled_because_the_members_could_not_be_rea
         lambda w: w.briefly(MOMENT, w.silent, "etcd member list"),
     )
     assert cluster.world.etcd.downgrade is None
+
+
+@virtual
+async def test_facts_that_are_missing_for_a_moment_cost_no_pod_its_surge() -> None:
+    cluster = with_chain()
+    pods = cluster.world.pods
+    lowest = {"front": 6, "back": 3}  # both may surge, and never have a pod less
+
+    def noise(world: World) -> None:
+        pods.unread = (Unread(source="Service", why="etcdserver: leader changed"),)
+        world.later(3.0, lambda: setattr(pods, "unread", ()))
+
+    await lands(cluster, nodes_only(cluster), "/swap/worker-1", noise)
+    assert {name: pods.lowest[name] for name in lowest} == lowest
 
 
 # -- what is unwell for a moment -----------------------------------------------------------------

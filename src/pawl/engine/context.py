@@ -14,10 +14,11 @@ import anyio
 import msgspec
 
 from pawl.core.config import LayoutConfig, PolicyConfig, TimeoutConfig
-from pawl.core.errors import StepFailed
+from pawl.core.errors import StepFailed, Unreachable
 from pawl.core.events import Evidence, Paused, Quarantined
 from pawl.core.model import ClusterState
 from pawl.core.plan import Plan, Step
+from pawl.core.workloads.facts import Workloads
 from pawl.engine.effects import Effects
 from pawl.engine.moving import Moving
 from pawl.engine.record import Record
@@ -30,6 +31,8 @@ Why = Callable[[ClusterState], str]
 POLL = 0.2
 """Seconds between two looks at something that takes seconds. A look itself takes 50-500 ms, by the
 parts that it reads, and is what bounds the load on the cluster."""
+READINGS, READ_AGAIN = 3, 2.0
+"""Times that facts are read which could not be read as a whole, and seconds between them."""
 HOSTS: frozenset[Part] = frozenset()
 """Parts of a look at nothing but the named hosts."""
 
@@ -98,6 +101,21 @@ class Context:
     async def look_everywhere(self) -> ClusterState:
         self.state = await self.tools.observer.observe(self.state)
         return self.state
+
+    async def workloads(self) -> Workloads:
+        """The facts of all workloads. Where not all could be read they are read again: what is
+        missing for a moment must not cost a pod its surge. Raises `Unreachable`."""
+        for left in reversed(range(READINGS)):
+            try:
+                facts = await self.tools.workloads.read()
+            except Unreachable:
+                if not left:
+                    raise
+            else:
+                if facts.complete or not left:
+                    return facts
+            await self.sleep(READ_AGAIN)
+        raise AssertionError("unreachable")
 
     def effect(
         self, name: str, target: str, *, on_host: bool = True

@@ -63,7 +63,7 @@ class _Asked:
         return f"{self.waits[0]}." if self.waits else ""
 
     async def _read(self) -> None:
-        facts = await self.ctx.tools.workloads.read()
+        facts = await self.ctx.workloads()
         if not facts.complete:
             self.unread = f"; whose DaemonSets it needs is not known ({facts.unread[0].source})"
         coming = [s.action.machine for s in self.ctx.plan.steps if isinstance(s.action, AddNode)]

@@ -81,7 +81,7 @@ async def _foreseen(ctx: Context, state: ClusterState) -> Foreseen | None:
     if not nodes_to_empty(state, ctx.plan.target):
         return None
     try:
-        facts = await ctx.tools.workloads.read()
+        facts = await ctx.workloads()
     except (Unreachable, Temporary):
         return None
     patience = ctx.timeouts.eviction

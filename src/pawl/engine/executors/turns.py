@@ -75,7 +75,7 @@ def workload_of(pod: Pod) -> str:
 
 async def turns(ctx: Context, node: str) -> Turns:
     try:
-        facts = await ctx.tools.workloads.read()
+        facts = await ctx.workloads()
     except PawlError as error:
         ctx.waiting(f"the order of the pods on {node} is not known: {error}")
         return Turns({})
