@@ -15,10 +15,11 @@ from test_crashes import CutEach
 from test_faults import nodes_only, quick
 
 from pawl.core import marks
-from pawl.core.errors import Refused
+from pawl.core.errors import Refused, Unreachable
 from pawl.core.events import Aborted
 from pawl.core.loosening import Loosening
 from pawl.engine.effects import Effect
+from pawl.ports.kube import Pod
 from pawl.testing.cluster import SimCluster
 from pawl.testing.pods import Deployment
 
@@ -145,6 +146,28 @@ async def test_what_the_plan_does_not_name_is_not_loosened() -> None:
     assert ended.outcome == "paused"
     assert "needs 3 healthy pods and has 3 currently" in ended.why
     assert done(cluster, "scale") == 0
+    clean(cluster)
+
+
+@pytest.mark.parametrize("way", ["scale", "sick"])
+@virtual
+async def test_what_is_loosened_when_an_answer_is_lost_is_given_back_all_the_same(way: str) -> None:
+    """The drain begins again, and counts anew what it needs."""
+    cluster = sick() if way == "sick" else with_one(**WAYS[way][0])
+    plan = nodes_planned(cluster, nodes_only(cluster))
+    session = cluster.session()
+    pods_on, lost = session.kube.pods_on, []
+
+    async def loses(node: str) -> tuple[Pod, ...]:
+        if len(lost) < 2 and any(d.lent or d.always_allow for d in cluster.world.pods.deployments):
+            lost.append(node)
+            raise Unreachable("the API does not answer.")
+        return await pods_on(node)
+
+    session.kube.pods_on = loses  # type: ignore[method-assign]
+    ended = await drive(cluster, plan, session=session)
+    assert ended.outcome == "done", ended.why
+    assert len(lost) == 2
     clean(cluster)
 
 

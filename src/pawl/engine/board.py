@@ -48,6 +48,12 @@ class Ear:
     def clear(self) -> None:
         self._event = anyio.Event()
 
+    def wake_others(self) -> None:
+        """Something has changed that no watch tells: a place that others wait for is free."""
+        for ear in self._board.ears:
+            if ear is not self:
+                ear._event.set()
+
     async def wait(self, seconds: float = LOOK) -> None:
         """Until something has changed since `clear`, or so many seconds at most."""
         most = min(seconds, BLIND_LOOK if self._board.blind else LOOK)
@@ -61,7 +67,7 @@ class Board:
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
-        self._ears: list[Ear] = []
+        self.ears: list[Ear] = []
         self._listeners: list[Callable[[Change], None]] = []
         self._begun = False
         self._lost: dict[What, str] = {}
@@ -86,11 +92,11 @@ class Board:
     @contextmanager
     def listening(self, about: About) -> Iterator[Ear]:
         ear = Ear(self, about)
-        self._ears.append(ear)
+        self.ears.append(ear)
         try:
             yield ear
         finally:
-            self._ears.remove(ear)
+            self.ears.remove(ear)
 
     def also(self, listener: Callable[[Change], None]) -> None:
         """Call it with every change, after the board has it."""
@@ -114,7 +120,7 @@ class Board:
                 self._lost[what] = why
         for listener in self._listeners:
             listener(change)
-        for ear in self._ears:
+        for ear in self.ears:
             ear.hear(change)
 
     def _of(self, what: What) -> dict[str, Item]:

@@ -20,7 +20,7 @@ from pawl.core.errors import PawlError
 from pawl.engine.board import Board
 from pawl.engine.room import Room
 from pawl.ports.kube import Kube, Pod
-from pawl.ports.watch import Change, Listed, NodeNow, Put
+from pawl.ports.watch import Change, Gone, Listed, NodeNow, Put
 
 APART = 2.0
 """Seconds by which two watches may be apart: each is begun anew now and then, over a connection and
@@ -84,6 +84,9 @@ class Invariance:
                         self._node(i)
             case Put(item=NodeNow() as node):
                 self._node(node)
+            case Gone(item=Pod() as gone):
+                self._old.discard(gone.uid)
+                self._thinned(gone)
             case _ if isinstance(pod := getattr(change, "item", None), Pod):
                 self._landed(pod)
                 self._thinned(pod)

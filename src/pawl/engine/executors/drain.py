@@ -22,7 +22,7 @@ from pawl.core.emptied import EVIDENCE, Emptied
 from pawl.core.errors import StepFailed, Temporary, Unreachable
 from pawl.core.workloads.stopwatch import Stopwatch
 from pawl.core.workloads.throttle import Flight
-from pawl.engine.board import LOOK
+from pawl.engine.board import LOOK, Ear
 from pawl.engine.context import Context
 from pawl.engine.executors.evicting import AT_ONCE, evict
 from pawl.engine.executors.keeping import keep_closed
@@ -88,13 +88,14 @@ class _Drain:
         self.last = (-1, -1)
         self.loads_read = float("-inf")
         self.loosened = Loosened(ctx, node)
+        self.ear: Ear | None = None
 
     async def run(self) -> int:
         ctx = self.ctx
         began = moved = ctx.now()
-        with ctx.moving.board.listening(self._concerns) as ear:
+        with ctx.moving.board.listening(self._concerns) as self.ear:
             while True:
-                ear.clear()
+                self.ear.clear()
                 ctx.safe_point()
                 await keep_closed(ctx, self.node)
                 pods = [p for p in await ctx.tools.kube.pods_on(self.node) if not p.stays]
@@ -119,7 +120,7 @@ class _Drain:
                     patience = max(patience, ctx.moving.pace.last_ready)
                 if ctx.now() - moved >= patience:
                     raise Stalled(self._stalled(pods, patience, told))
-                await ear.wait(self._until_due(pods, moved + patience))
+                await self.ear.wait(self._until_due(pods, moved + patience))
 
     def _stalled(self, pods: list[Pod], patience: float, told: str) -> str:
         if pods:
@@ -135,6 +136,8 @@ class _Drain:
     def over(self) -> None:
         """This drain has nothing on its way any more."""
         self.ctx.moving.throttle.drop(self.flying)
+        self._makes_room()
+        self.loosened.let_go()
         for namespace, owner, _ in self.flying.values():
             self.ctx.moving.invariance.rests(namespace, owner)
 
@@ -261,14 +264,16 @@ class _Drain:
         return self.next_try.get(p.uid, 0.0) <= self.ctx.now()
 
     async def _may_leave(self, p: Pod, own: Turn) -> bool:
-        """Whether it is to be evicted now. Its successor's start has a slot from here on; what the
-        plan loosens for it comes first."""
+        """Whether it is to be evicted now. Its successor's start has a slot from here on, before
+        anything is asked: other drains look for one meanwhile. What the plan loosens for it comes
+        first."""
         if p.uid not in self.flying:
             if not self._has_room(p, own):
                 return False
-            counted = p.owner.startswith(COUNTED)
-            now = await self.ctx.tools.kube.standing(p.namespace, p.owner) if counted else None
-            self._flies(p, own, p.owner if counted else "", now.ready if now else 0)
+            self._flies(p, own, "", 0)
+            if p.owner.startswith(COUNTED):
+                now = await self.ctx.tools.kube.standing(p.namespace, p.owner)
+                self.flying[p.uid] = (p.namespace, p.owner, now.ready)
         why = await self.loosened.why_not_evict(p, own)
         if why:
             self.reasons[p.uid] = why
@@ -372,11 +377,17 @@ class _Drain:
     def _grounded(self, uid: str) -> None:
         self.flying.pop(uid, None)
         self.ctx.moving.throttle.drop([uid])
+        self._makes_room()
+
+    def _makes_room(self) -> None:
+        if self.ear is not None:
+            self.ear.wake_others()
 
     def _lands(self, uid: str) -> None:
         now = self.ctx.now()
         if (flight := self.ctx.moving.throttle.land(uid, now)) is not None:
             self.watch.landed(flight.workload, now - flight.since)
+            self._makes_room()
 
     def _resume(self, p: Pod, own: Turn) -> None:
         """A release of a process that has died is on its way like any other."""
@@ -388,10 +399,10 @@ class _Drain:
         if not self._has_room(p, own):
             return
         name = f"{p.namespace}/{p.name}"
+        self._flies(p, own, p.owner, LAST_READY)
         self.ctx.moving.invariance.surges(p.namespace, p.owner)
         async with self.ctx.effect("release", name, on_host=False):
             await self.ctx.tools.kube.release(p, self.ctx.owner)
-        self._flies(p, own, p.owner, LAST_READY)
         self.reasons[p.uid] = f"pod {name} stays until its successor is Ready"
 
     async def _succeeded(self, p: Pod) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 
+from pawl.core.errors import PawlError, Temporary, Unreachable
 from pawl.engine.context import Context
 from pawl.ports.kube import Evicted, Pod
 
@@ -21,7 +22,10 @@ class _Refused(Exception):
 
 
 async def evict(ctx: Context, pods: list[Pod]) -> list[tuple[Pod, Evicted]]:
+    """Each answer is waited for, also when another eviction fails: what was asked for may happen.
+    Raises the first error then."""
     answers: list[tuple[Pod, Evicted]] = []
+    errors: list[PawlError] = []
 
     async def one(pod: Pod) -> None:
         try:
@@ -31,12 +35,14 @@ async def evict(ctx: Context, pods: list[Pod]) -> list[tuple[Pod, Evicted]]:
                     raise _Refused(answer)
         except _Refused as refused:
             answer = refused.answer
+        except PawlError as error:
+            errors.append(error)
+            return
         answers.append((pod, answer))
 
-    try:
-        async with anyio.create_task_group() as group:
-            for pod in pods:
-                group.start_soon(one, pod)
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
+    async with anyio.create_task_group() as group:
+        for pod in pods:
+            group.start_soon(one, pod)
+    if errors:
+        raise next((e for e in errors if not isinstance(e, Temporary | Unreachable)), errors[0])
     return answers

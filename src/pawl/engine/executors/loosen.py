@@ -53,10 +53,16 @@ class Loosened:
                 await self._lend("always-allow", p.namespace, f"PodDisruptionBudget/{budget}")
         return ""
 
+    def let_go(self) -> None:
+        """This drain uses nothing any more. One that is begun again after a lost answer counts its
+        own; what nobody uses is given back at the end of the next."""
+        self.ctx.moving.in_use.subtract(self._using)
+        self._using = set()
+
     async def end(self) -> None:
         """Give back what nobody uses any more: also what a process that died had loosened."""
-        mine, self._using = self._using, set()
-        self.ctx.moving.in_use.subtract(mine)
+        mine = self._using
+        self.let_go()
         if mine or self.ctx.plan.loosens:
             async with self.ctx.moving.lending:
                 await take_back_leeway(self.ctx)
