@@ -13,8 +13,9 @@ import pytest
 from support_kube import Answer, Asked, FakeApi, fake_api
 
 from pawl.adapters.kube import KubeClient
+from pawl.adapters.kube.helm import LARGEST, Revision, unpack
 from pawl.adapters.scan import LiveScan, Server
-from pawl.adapters.scan.helm import LARGEST, Revision, in_use, unpack
+from pawl.adapters.scan.helm import _Release, in_use
 from pawl.core.knowledge.store import shipped
 from pawl.core.lint.finding import Report
 from pawl.core.lint.judge import Judge
@@ -412,8 +413,8 @@ def test_revisions_that_an_upgrade_starts_from(states: list[str], expected: list
 )
 def test_a_payload_that_is_no_release_is_refused(payload: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        unpack(payload, encoded=True)
+        unpack(payload, _Release, encoded=True)
 
 
 def test_a_release_in_a_config_map_is_encoded_once() -> None:
-    assert unpack(release().decode(), encoded=False).manifest == MANIFEST
+    assert unpack(release().decode(), _Release, encoded=False).manifest == MANIFEST

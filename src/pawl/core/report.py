@@ -19,7 +19,6 @@ from pawl.core.events import (
     AnyEvent,
     Approved,
     EffectDone,
-    EffectIntended,
     Evidence,
     Quarantined,
     RunEnded,
@@ -35,6 +34,8 @@ from pawl.core.plan import Plan
 from pawl.core.predict import busy_seconds, schedule
 from pawl.core.report_figures import Figure, figures_of
 from pawl.core.report_inventory import InventoryRow, compare
+from pawl.core.report_ledger import LedgerRow, ledger
+from pawl.core.report_tracks import Track, tracks
 from pawl.core.rolled import Rolled, rolled
 from pawl.core.verify.pack import Outcome as PackOutcome
 from pawl.core.verify.reading import Judgement
@@ -88,29 +89,6 @@ class ApprovalRow(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     name: str
     by: str
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """From `at` on this component on this host ran `version`."""
-
-    at: float
-    version: str
-
-
-class Track(msgspec.Struct, frozen=True, kw_only=True):
-    component: str
-    host: str
-    changes: tuple[Change, ...]
-
-
-class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that pawl changed for a while, and when it was given back (None: it was not)."""
-
-    what: str
-    target: str
-    at: float
-    given_back: float | None
-    by: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,9 +154,9 @@ def build(plan: Plan, events: Sequence[AnyEvent], measured: Measured | None) -> 
     inventory_notes: list[str] = []
     before = _state(events, "before", inventory_notes)
     after = _state(events, "after", inventory_notes)
-    ledger = _ledger(events)
+    given_back = ledger(events)
     moves, roll = emptied(events), rolled(plan, events)
-    figures = figures_of(measured, ledger_open=sum(r.given_back is None for r in ledger))
+    figures = figures_of(measured, ledger_open=sum(r.given_back is None for r in given_back))
     return Report(
         cluster=plan.cluster,
         run=begun.run,
@@ -197,8 +175,8 @@ def build(plan: Plan, events: Sequence[AnyEvent], measured: Measured | None) -> 
         approvals=tuple(
             ApprovalRow(at=e.at, name=e.name, by=e.by) for e in events if isinstance(e, Approved)
         ),
-        tracks=_tracks(plan, steps, before, start),
-        ledger=ledger,
+        tracks=tracks(before, start, _in_order(plan, steps)),
+        ledger=given_back,
         effects=sum(isinstance(e, EffectDone) for e in events),
         inventory=compare(before, after),
         measured=measured,
@@ -356,116 +334,14 @@ def _state(events: Sequence[AnyEvent], name: str, notes: list[str]) -> ClusterSt
         return None
 
 
-def _tracks(
-    plan: Plan, steps: Sequence[StepRow], before: ClusterState | None, start: float
-) -> tuple[Track, ...]:
-    """Which version ran where, since when: the inventory before, then each step that landed."""
-    tracks: dict[tuple[str, str], list[Change]] = {}
-
-    def say(component: str, host: str, at: float, version: str | None) -> None:
-        changes = tracks.setdefault((component, host), [])
-        if version and (not changes or changes[-1].version != version):
-            changes.append(Change(at=at, version=version))
-
-    if before is not None:
-        for m in before.members:
-            say("etcd", m.host, start, m.version)
-        for server in before.api_servers:
-            emulates = server.emulation_version
-            odd = emulates and server.version and not server.version.startswith(f"{emulates}.")
-            said = f"{server.version} as {emulates}" if odd else server.version
-            say("kube-apiserver", server.host, start, said)
-        for c in before.controllers:
-            say(c.component, c.host, start, c.version)
-        for n in before.nodes:
-            say("kubelet", n.host or n.name, start, n.kubelet)
-            say("kube-proxy", n.host or n.name, start, n.kube_proxy)
-    for row, step in sorted(
-        zip(steps, plan.steps, strict=True), key=lambda pair: pair[0].end or float("inf")
-    ):
-        if row.state != "done" or row.end is None:
-            continue
-        match step.action:
-            case actions.SwapEtcdMember() | actions.ReplaceEtcdMachine() as a:
-                say("etcd", a.host, row.end, a.target)
-            case actions.SwapApiServer() as a:
-                say("kube-apiserver", a.host, row.end, _emulated(a.target, a.emulate))
-            case actions.FinishEmulation() as a:
-                say("kube-apiserver", a.host, row.end, a.target)
-            case actions.SwapController() as a:
-                say(a.component, a.host, row.end, _emulated(a.target, a.emulate))
-            case actions.AddControlPlane() as a:
-                for component in ("kube-controller-manager", "kube-scheduler"):
-                    say(component, a.machine, row.end, a.target)
-                say("kube-apiserver", a.machine, row.end, _emulated(a.target, a.emulate))
-            case actions.RetireControlPlane() as a:
-                for component in ("kube-apiserver", "kube-controller-manager", "kube-scheduler"):
-                    if (component, a.host) in tracks:
-                        say(component, a.host, row.end, "gone")
-            case actions.AddNode() as a:
-                say("kubelet", a.machine, row.end, a.target)
-            case actions.RetireNode() as a:
-                for component in ("kubelet", "kube-proxy"):
-                    if (component, a.node) in tracks:
-                        say(component, a.node, row.end, "gone")
-            case actions.SwapNode() as a:
-                say("kubelet", a.node, row.end, a.target)
-            case actions.SwapKubeProxy() as a:
-                say("kube-proxy", a.host, row.end, a.target)
-            case _:
-                pass
-    return tuple(
-        Track(component=component, host=host, changes=tuple(changes))
-        for (component, host), changes in tracks.items()
-        if changes
-    )
-
-
-def _emulated(version: str, emulate: str) -> str:
-    return (
-        f"{version} as {emulate}" if emulate and not version.startswith(f"{emulate}.") else version
-    )
-
-
-RETURNS: dict[str, tuple[str, ...]] = {
-    "drain-balancer": ("enable-balancer", "remove-from-balancer"),
-    "cordon": ("uncordon", "delete-node"),
-    "leave-load-balancers": ("return-to-load-balancers", "delete-node"),
-    "taint": ("untaint", "delete-node"),
-    "stop": ("start", "replace-machine", "remove-machine"),
-    "enable-downgrade": ("cancel-downgrade",),
-    "scale": ("give-back-scale",),
-    "restart": ("give-back-restart",),
-    "always-allow": ("give-back-always-allow",),
-}
-"""Which effect gives back what another one changed. An object that is deleted by the plan itself
-(a replaced node) takes its cordon with it."""
-FINISHED_BY_ITSELF = frozenset({"enable-downgrade"})
-"""etcd ends a downgrade by itself when the last member is down; see the inventory after."""
-
-
-def _ledger(events: Sequence[AnyEvent]) -> tuple[LedgerRow, ...]:
-    """Every change with a way back, matched with the effect that went it. An intent without its
-    end counts as done: it may have happened."""
-    done = [e for e in events if isinstance(e, EffectIntended | EffectDone)]
-    rows: dict[tuple[str, str], LedgerRow] = {}
-    closed: list[LedgerRow] = []
-    for e in done:
-        target = e.target.split(" ")[0]
-        for what, returns in RETURNS.items():
-            if e.effect == what and (what, target) not in rows:
-                rows[(what, target)] = LedgerRow(what=what, target=target, at=e.at, given_back=None)
-            if e.effect in returns and isinstance(e, EffectDone):
-                for key in [k for k in rows if k[0] == what and _same(k[1], target)]:
-                    row = msgspec.structs.replace(rows.pop(key), given_back=e.at, by=e.effect)
-                    closed.append(row)
-    left = [r for r in rows.values() if r.what not in FINISHED_BY_ITSELF]
-    return tuple(sorted([*closed, *left], key=lambda r: r.at))
-
-
-def _same(changed: str, returned: str) -> bool:
-    """ "cp-1/kube-apiserver" is given back by the same target, or by what replaces "cp-1"."""
-    return changed == returned or changed.split("/")[0] == returned
+def _in_order(plan: Plan, steps: Sequence[StepRow]) -> list[tuple[float, actions.AnyAction]]:
+    """What has landed, by the time when it had."""
+    landed = [
+        (row.end, step.action)
+        for row, step in zip(steps, plan.steps, strict=True)
+        if row.state == "done" and row.end is not None
+    ]
+    return sorted(landed, key=lambda pair: pair[0])
 
 
 def _verdict(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 
 from pawl.core.report import Report
-from pawl.core.report_md import duration, notes, sections
 from pawl.core.report_svg import timeline
+from pawl.core.report_tables import duration, notes, tables
 from pawl.core.verify import picture
 
 STYLE = """
@@ -84,13 +84,13 @@ def render(r: Report) -> str:
         f"<span>target {escape(f.target)}</span></div>"
         for f in r.figures
     )
-    tables = "".join(
+    drawn = "".join(
         f'<section class="card"><h2>{escape(title)}</h2><table><tr>'
         + "".join(f"<th>{escape(h)}</th>" for h in head)
         + "</tr>"
         + "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in rows)
         + "</table></section>"
-        for title, head, rows in sections(r)
+        for title, head, rows in tables(r)
         if title != "Figures"
     )
     said = "".join(f"<li>{escape(n)}</li>" for n in notes(r))
@@ -105,6 +105,6 @@ def render(r: Report) -> str:
         f'<div class="card verdict {_tone(r.verdict.good)}">{escape(r.verdict.sentence)}</div>'
         f'<div class="tiles">{tiles}</div>'
         f'<section class="card"><h2>The run in one picture</h2>{timeline(r)}</section>'
-        f'{_pictures(r)}{tables}<section class="card"><h2>Notes</h2><ul>{said}</ul></section>'
+        f'{_pictures(r)}{drawn}<section class="card"><h2>Notes</h2><ul>{said}</ul></section>'
         "</main></body></html>\n"
     )

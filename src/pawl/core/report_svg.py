@@ -13,7 +13,7 @@ from html import escape
 from pawl.core.evidence import STALL_MS
 from pawl.core.evidence_summary import Bucket
 from pawl.core.report import Report
-from pawl.core.report_md import clock
+from pawl.core.report_tables import clock
 
 LEFT, RIGHT, WIDTH = 190.0, 30.0, 1100.0
 ROW, LANE = 18.0, 54.0

@@ -31,6 +31,13 @@ class Details(_Part, frozen=True, kw_only=True):
     causes: tuple[Cause, ...] | None = None
 
 
+METADATA_LIST = (
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.5"
+)
+"""What a client accepts that wants the metadata of a list alone. An aggregated API may know full
+objects only: decoded, they come to the same."""
+
+
 class ListMeta(_Part, frozen=True, kw_only=True):
     more: str = field(name="continue", default="")
     resource_version: str = ""

@@ -12,15 +12,12 @@ import msgspec
 from msgspec import field
 
 from pawl.adapters.kube.client import KubeClient, KubeRefused
-from pawl.adapters.kube.objects import ListMeta
+from pawl.adapters.kube.objects import METADATA_LIST, ListMeta
 from pawl.adapters.scan.discovery import Resource
 from pawl.core.errors import Unreachable
 from pawl.core.scan.facts import Applied, Seen, Write
 from pawl.core.scan.lens import Lens
 from pawl.core.scan.objects import ANNOTATIONS, LAST_APPLIED
-
-ACCEPT = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.5"
-"""An aggregated API may know full objects only: decoded, they come to the same."""
 
 FIRST, LARGEST, SMALLEST = 100, 1000, 10
 PAGE_BYTES = 2_000_000
@@ -94,7 +91,7 @@ async def pages(
     query = {"limit": str(FIRST)}
     while True:
         try:
-            body = await client.raw(resource.path, query, accept=ACCEPT)
+            body = await client.raw(resource.path, query, accept=METADATA_LIST)
         except KubeRefused as error:
             if error.code == GONE and "continue" in query:
                 query.pop("continue")

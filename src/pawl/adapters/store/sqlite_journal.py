@@ -1,14 +1,8 @@
-"""The journal as one SQLite file: append-only, on disk before `append` returns.
-
-WAL with `synchronous=FULL` survives a power cut after every append, and lets `pawl pause` write
-while `pawl run` reads. Triggers refuse UPDATE and DELETE, so that history cannot be rewritten by a
-stray statement. The file is 0600 in a directory of 0700.
+"""The journal as one append-only SQLite file. `pawl pause` writes while `pawl run` reads.
 
 The journal is attribution, attempts and timing, never the truth about the cluster. Each of its
 failures is therefore one sentence that says so: the run stops before its next effect, and goes on
 from the cluster's own state once there is a journal again.
-
-Only features of SQLite 3.40 and before are used: that is what stable server distributions carry.
 """
 
 from __future__ import annotations
@@ -21,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from pawl.adapters.store.append_only import opened
 from pawl.core.errors import PawlError
 from pawl.core.events import AnyEvent
 from pawl.core.plan import Plan
@@ -35,7 +30,7 @@ SAFE = (
     "the cluster, not from here."
 )
 
-_SCHEMA = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     run TEXT NOT NULL,
@@ -48,14 +43,6 @@ CREATE TABLE IF NOT EXISTS plans (
     digest TEXT NOT NULL UNIQUE,
     body TEXT NOT NULL
 );
-CREATE TRIGGER IF NOT EXISTS events_keep BEFORE UPDATE ON events
-    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS events_stay BEFORE DELETE ON events
-    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS plans_keep BEFORE UPDATE ON plans
-    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS plans_stay BEFORE DELETE ON plans
-    BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 """
 
 _EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
@@ -67,24 +54,15 @@ class SqliteJournal:
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._told("opened"):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # SQLite gives its -wal and -shm files the mode of the main file.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._check_version()
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            self._inode = os.stat(path).st_ino
-
-    def _check_version(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise PawlError(
-                f"the journal {self.path} was written by a newer pawl (format {version}, this one "
-                f"reads {SCHEMA_VERSION}): use that pawl, or move the file away."
+            self._db = opened(
+                path,
+                _TABLES,
+                kept=["events", "plans"],
+                what="journal",
+                version=SCHEMA_VERSION,
+                busy=BUSY_SECONDS,
             )
+            self._inode = os.stat(path).st_ino
 
     def close(self) -> None:
         self._db.close()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pawl.core.findings import Severity
 from pawl.core.workloads.budgets import Reach
 from pawl.core.workloads.classify import class_of
-from pawl.core.workloads.facts import Claim, Controller, Pod
+from pawl.core.workloads.facts import Claim, Controller, Pod, Shape
 from pawl.core.workloads.obstacles import Obstacle, Resolution
 from pawl.core.workloads.quantity import size
 from pawl.core.workloads.surroundings import Method, Surroundings
@@ -158,7 +158,12 @@ def claims_of(c: Controller, pods: Iterable[Pod], around: Surroundings) -> list[
 
 
 def of_pods(c: Controller, moving: Sequence[Pod], around: Surroundings) -> Iterable[Obstacle]:
-    s = c.shape if not moving else moving[0].shape
+    """What ties its pods, or what they hold, to the node."""
+    for rule in _OF_PODS:
+        yield from rule(c, moving, around)
+
+
+def _asks_to_stay(c: Controller, moving: Sequence[Pod], _: Surroundings) -> Iterable[Obstacle]:
     kept = next((p for p in moving if p.kept), None)
     if kept is not None:
         yield Obstacle(
@@ -168,41 +173,49 @@ def of_pods(c: Controller, moving: Sequence[Pod], around: Surroundings) -> Itera
             message=f"pod {kept.key} carries {kept.kept}: it asks not to be evicted.",
             remedy="Move it at a time that suits its owner, or take the annotation away.",
         )
-    held = [p for p in moving if p.terminating and set(p.finalizers) - {JOB_TRACKING}]
-    if held:
+
+
+def _finalizers(c: Controller, moving: Sequence[Pod], _: Surroundings) -> Iterable[Obstacle]:
+    bound = [p for p in moving if set(p.finalizers) - {JOB_TRACKING}]
+    held = next((p for p in bound if p.terminating), None)
+    if held is not None:
         yield Obstacle(
             code="W110",
-            subject=f"pod {held[0].key}",
+            subject=f"pod {held.key}",
             workload=c.key,
             forever=True,
-            message=f"was deleted and stays: finalizer {', '.join(held[0].finalizers)}.",
+            message=f"was deleted and stays: finalizer {', '.join(held.finalizers)}.",
             remedy="See to the controller that must take the finalizer away.",
         )
-    later = [p for p in moving if not p.terminating and set(p.finalizers) - {JOB_TRACKING}]
-    if later:
+    later = next((p for p in bound if not p.terminating), None)
+    if later is not None:
         yield Obstacle(
             code="W110",
-            subject=f"pod {later[0].key}",
+            subject=f"pod {later.key}",
             workload=c.key,
             message=f"will stay after its eviction until finalizer "
-            f"{', '.join(later[0].finalizers)} is taken away.",
+            f"{', '.join(later.finalizers)} is taken away.",
             remedy="Check that its controller runs.",
             severity=Severity.WARNING,
         )
-    if s.grace > around.patience:
+
+
+def _grace(c: Controller, moving: Sequence[Pod], around: Surroundings) -> Iterable[Obstacle]:
+    grace = _shape(c, moving).grace
+    if grace > around.patience:
         yield Obstacle(
             code="W112",
             subject=c.key,
             workload=c.key,
-            message=f"may take {s.grace:.0f} s to end (terminationGracePeriodSeconds), a drain "
+            message=f"may take {grace:.0f} s to end (terminationGracePeriodSeconds), a drain "
             f"waits {around.patience:.0f} s.",
             remedy="Raise policy.timeouts.eviction above it; pawl never cuts a grace period short.",
         )
-    missing = [
-        n
-        for n in dict.fromkeys([*c.claims, *(n for p in moving for n in p.claims)])
-        if f"{c.namespace}/{n}" not in around.claims
-    ]
+
+
+def _claims(c: Controller, moving: Sequence[Pod], around: Surroundings) -> Iterable[Obstacle]:
+    named = dict.fromkeys([*c.claims, *(n for p in moving for n in p.claims)])
+    missing = [n for n in named if f"{c.namespace}/{n}" not in around.claims]
     if missing and moving:
         yield Obstacle(
             code="W107",
@@ -225,37 +238,56 @@ def of_pods(c: Controller, moving: Sequence[Pod], around: Surroundings) -> Itera
                 remedy="Move the data (replicate, back up and restore, or a new claim), or keep "
                 "the node.",
             )
-            break
-    if s.scratch and c.kind not in ("Job", "CronJob"):
-        large = s.scratch_limit >= LARGE_SCRATCH
-        if large or c.kind == "StatefulSet":
-            limit = f" of up to {size(s.scratch_limit)}" if s.scratch_limit else ""
-            yield Obstacle(
-                code="W106",
-                subject=c.key,
-                workload=c.key,
-                message=f"keeps data in an emptyDir{limit}, which is lost when its pod goes.",
-                remedy="Check that it can be made again, or give it a volume.",
-                severity=Severity.BLOCKER if large else Severity.WARNING,
-            )
-    if s.host_paths and class_of(c) not in ("DaemonSet", "static"):
+            return
+
+
+def _scratch(c: Controller, moving: Sequence[Pod], _: Surroundings) -> Iterable[Obstacle]:
+    s = _shape(c, moving)
+    large = s.scratch_limit >= LARGE_SCRATCH
+    if s.scratch and c.kind not in ("Job", "CronJob") and (large or c.kind == "StatefulSet"):
+        limit = f" of up to {size(s.scratch_limit)}" if s.scratch_limit else ""
         yield Obstacle(
             code="W106",
             subject=c.key,
             workload=c.key,
-            message=f"reads {', '.join(s.host_paths)} of its node, which a new node may not have.",
+            message=f"keeps data in an emptyDir{limit}, which is lost when its pod goes.",
+            remedy="Check that it can be made again, or give it a volume.",
+            severity=Severity.BLOCKER if large else Severity.WARNING,
+        )
+
+
+def _host_paths(c: Controller, moving: Sequence[Pod], _: Surroundings) -> Iterable[Obstacle]:
+    paths = _shape(c, moving).host_paths
+    if paths and class_of(c) not in ("DaemonSet", "static"):
+        yield Obstacle(
+            code="W106",
+            subject=c.key,
+            workload=c.key,
+            message=f"reads {', '.join(paths)} of its node, which a new node may not have.",
             remedy="Check that the new node has it, or that it may be empty.",
             severity=Severity.WARNING,
         )
-    if s.scheduler != "default-scheduler":
+
+
+def _scheduler(c: Controller, moving: Sequence[Pod], _: Surroundings) -> Iterable[Obstacle]:
+    name = _shape(c, moving).scheduler
+    if name != "default-scheduler":
         yield Obstacle(
             code="W120",
             subject=c.key,
             workload=c.key,
-            message=f"is placed by {s.scheduler}; the simulation knows the default scheduler only.",
+            message=f"is placed by {name}; the simulation knows the default scheduler only.",
             remedy="Check by hand that it will place it.",
             severity=Severity.WARNING,
         )
+
+
+_OF_PODS = (_asks_to_stay, _finalizers, _grace, _claims, _scratch, _host_paths, _scheduler)
+
+
+def _shape(c: Controller, moving: Sequence[Pod]) -> Shape:
+    """Of what runs; of its template where nothing of it moves."""
+    return moving[0].shape if moving else c.shape
 
 
 def of_operator(c: Controller, moving: Sequence[Pod], around: Surroundings) -> Iterable[Obstacle]:
