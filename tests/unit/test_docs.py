@@ -71,6 +71,13 @@ def test_every_setting_is_documented() -> None:
             assert f"`{setting}`" in page, f"docs/configuration.md lacks `{setting}` of {name}"
 
 
+def test_every_benchmark_is_documented() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    benches = [p.name for p in (ROOT / "bench").glob("[a-z]*.py")]
+    assert len(benches) > 5
+    assert [name for name in benches if f"| `bench/{name}` |" not in page] == []
+
+
 def test_every_shipped_gate_is_documented() -> None:
     page = (ROOT / "docs" / "verify.md").read_text()
     assert [g.name for g in CATALOG if not re.search(rf"[ ,|]{g.name}[ ,(]", page)] == []

@@ -16,13 +16,13 @@ from pawl.core.events import AnyEvent, RunEnded, RunStarted, StepDone, StepStart
 from pawl.core.model import ClusterState, Unread
 from pawl.core.plan import Plan, decode
 from pawl.core.version import Minor, Version
+from pawl.interfaces.cli.facts import saved_state
 from pawl.interfaces.cli.plan import (
     Request,
     compute,
     experienced,
     refusal_code,
     request,
-    saved_state,
     shown,
     target_of,
     write_out,

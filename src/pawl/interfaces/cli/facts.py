@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from pawl.core.changelog.facts import NOTHING, ApiFacts
 from pawl.core.errors import ConfigError
 from pawl.core.inuse.facts import HostUse
@@ -33,8 +35,6 @@ def seen(saved: Path | None, config: Path | None, *, deep: bool = True) -> Seen:
     if saved is not None and config is not None:
         raise ConfigError("--state and --config", ["give one: a saved state, or a live cluster"])
     if saved is not None:
-        from pawl.interfaces.cli.plan import saved_state
-
         return Seen(saved_state(saved))
     if config is None:
         return Seen()
@@ -51,3 +51,13 @@ def seen(saved: Path | None, config: Path | None, *, deep: bool = True) -> Seen:
             return Seen(state, tuple(r.use for r in readings), await session.api_facts())
 
     return anyio.run(observe)
+
+
+def saved_state(path: Path) -> ClusterState:
+    """A state that `pawl status -o json` has printed. ConfigError says where it is broken."""
+    try:
+        raw = msgspec.json.decode(path.read_bytes())
+        inner = raw.get("state", raw) if isinstance(raw, dict) else raw
+        return msgspec.convert(inner, ClusterState)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(str(path), [f"not a saved state: {error}"]) from error

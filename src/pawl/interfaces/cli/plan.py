@@ -31,6 +31,7 @@ from pawl.core.version import Minor, Version
 from pawl.interfaces import waivers
 from pawl.interfaces.beforehand import LOOKS, Found, Look, ask_staged
 from pawl.interfaces.cli import exits
+from pawl.interfaces.cli.facts import saved_state
 from pawl.interfaces.cli.options import OUTPUT, ConfigFile
 from pawl.interfaces.cli.tabular import document
 from pawl.interfaces.seeing import seen
@@ -239,16 +240,6 @@ def experienced(config: Config, journal: Journal) -> Config:
 
 
 # -- the command -----------------------------------------------------------------------------------
-
-
-def saved_state(path: Path) -> ClusterState:
-    """A state that `pawl status -o json` has printed. ConfigError says where it is broken."""
-    try:
-        raw = msgspec.json.decode(path.read_bytes())
-        inner = raw.get("state", raw) if isinstance(raw, dict) else raw
-        return msgspec.convert(inner, ClusterState)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigError(str(path), [f"not a saved state: {error}"]) from error
 
 
 Looking = Callable[[ClusterState, Target, Mapping[str, str]], Awaitable[Found]]

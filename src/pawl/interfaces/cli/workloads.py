@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import anyio
 import msgspec
@@ -13,6 +13,12 @@ from pawl.interfaces.cli import exits
 from pawl.interfaces.cli.dash import MAY_BE_DASH
 from pawl.interfaces.cli.options import OUTPUT, ConfigFile
 from pawl.interfaces.cli.tabular import document
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pawl.core.config import Config
+    from pawl.core.workloads.facts import Workloads
 
 Output = Literal["table", "json", "yaml", "dot", "html"]
 
@@ -72,9 +78,7 @@ def workloads(
 
         facts = populated(read_workloads(from_))
     else:
-        from pawl.interfaces.cli.workloads_live import read
-
-        facts, settings = anyio.run(read, config, connections)
+        facts, settings = anyio.run(_live, config, connections)
         cluster = settings.cluster
         policy = settings.policy
         size, canary = policy.limits.surge, True
@@ -112,6 +116,13 @@ def workloads(
         return exits.INCOMPLETE
     warned = any(o.severity == "warning" for o in made.obstacles)
     return exits.FINDINGS if warned else exits.DONE
+
+
+async def _live(config: Path | None, connections: bool) -> tuple[Workloads, Config]:
+    from pawl.interfaces.wiring import open_session
+
+    async with open_session(config) as session:
+        return await session.see_workloads(connections=connections), session.config
 
 
 def _release(text: str) -> str:
