@@ -608,6 +608,8 @@ def test_corrections_reach_lint() -> None:
     )  # fmt: skip
     (finding,) = linted("apiVersion: acme.example/v1alpha1\nkind: Widget\n", own=own).findings
     assert finding.fixable
+    assert not linted("apiVersion: acme.example/v1\nkind: Widget\n", own=own).findings
+    assert linted("apiVersion: apps/v1\nkind: Widget\n", own=own).findings
 
 
 def test_the_command_has_stable_exit_codes(

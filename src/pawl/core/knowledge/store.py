@@ -47,6 +47,12 @@ class Knowledge:
         return {(row.api_version, row.kind): row for row in self.apis}
 
     @functools.cached_property
+    def built_in_groups(self) -> frozenset[str]:
+        """API groups of which every kind is known; of a user's own only those that his rows name."""
+        rows = table("apis", Api) if self._extra.apis else self.apis
+        return frozenset(row.group for row in rows)
+
+    @functools.cached_property
     def gates(self) -> tuple[Gate, ...]:
         return self._merge("gates", Gate, self._extra.gates)
 

@@ -68,7 +68,7 @@ class Judge:
         self.knowledge, self.target = knowledge, target
         self._at = key(target)
         self._known: dict[tuple[str, str], _Known] = {}
-        self._groups = {row.group for row in knowledge.apis}
+        self._groups = knowledge.built_in_groups
         self._everywhere: list[tuple[bytes, str, FieldChange]] = []
         for row in knowledge.apis:
             self._known[row.api_version, row.kind] = _Known(api=self._verdict(row), row=row)
