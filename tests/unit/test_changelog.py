@@ -301,6 +301,8 @@ def test_what_is_no_changelog_is_not_read(
     (tmp_path / "CHANGELOG-1.37.md").write_text(f"\ufeff{NOTES}", encoding="utf-8")
     command("1.36", "1.37", source=str(tmp_path), acks=acks)
     assert "Not read" not in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"1\.37\.1 is not after 1\.37 \(its newest patch\)"):
+        command("1.37", "1.37.1", source=str(tmp_path), acks=acks)
     with pytest.raises(ConfigError, match="another major version"):
         command("1.36", "2.0", source=str(tmp_path), acks=acks)
 

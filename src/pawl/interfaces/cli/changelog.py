@@ -146,7 +146,8 @@ def _bounds(since: str, to: str) -> tuple[Version, Version]:
     except ValueError as error:
         raise ConfigError("pawl changelog", [str(error)]) from error
     if not first < last:
-        raise ConfigError("pawl changelog", [f"{to} is not after {since}"])
+        newest = " (its newest patch)" if first.patch == NEWEST_PATCH else ""
+        raise ConfigError("pawl changelog", [f"{to} is not after {since}{newest}"])
     if first.major != last.major:
         raise ConfigError("pawl changelog", [f"{to} is of another major version than {since}"])
     return first, last
