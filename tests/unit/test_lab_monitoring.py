@@ -7,11 +7,16 @@ import re
 from pathlib import Path
 
 from pawl.adapters.prometheus.rulefiles import load_rules
+from pawl.core.checks import Facts
+from pawl.core.checks.nodes import judged
 from pawl.core.config import MetricsConfig
+from pawl.core.plan import Target
 from pawl.core.verify.catalog import CATALOG
-from pawl.lab import monitoring
+from pawl.core.verify.gates import due_after
+from pawl.lab import config, monitoring
 from pawl.lab.spec import LabSpec
 from pawl.lab.store import LabDir
+from pawl.testing.clusters import cluster
 
 VERSIONS = {"kubernetes": "1.36.0", "etcd": "3.5.33"}
 LAB = LabSpec(name="x", index=3, versions=VERSIONS, scrape=2.0)
@@ -40,6 +45,16 @@ def test_targets_follow_the_machines(tmp_path: Path) -> None:
     assert read("kubelet") == kubelets
     monitoring.publish(LAB, directory, [m for m in machines if m.name != "worker-2"])
     assert read("kubelet") == [kubelets[0], kubelets[2]]
+
+
+def test_a_lab_that_measures_asks_for_no_longer_soak(tmp_path: Path) -> None:
+    """Its plan has no finding, and its demo takes no longer."""
+    made = config.build(LAB, LabDir(tmp_path, "x"), LAB.wanted())
+    assert made.metrics is not None
+    assert made.policy.soak.node < due_after(made.metrics)
+    state = cluster()
+    target = Target(kubernetes="1.37.0")
+    assert list(judged(Facts(state=state, target=target, config=made))) == []
 
 
 def test_a_stacked_member_is_read_where_its_control_plane_is(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import msgspec
 import yaml
 
 from pawl.core import config as c
-from pawl.core.verify.gates import due_after
 from pawl.lab import monitoring
 from pawl.lab.roles.load_balancer import NODE_PORTS
 from pawl.lab.spec import OF_THE_CLUSTER, LabSpec, MachineSpec
@@ -17,13 +16,8 @@ from pawl.lab.store import LabDir, write
 # The lab's soak times are short: its point is the order and the gates, not the patience.
 _SOAK = c.SoakConfig(etcd=10, control_plane=10, node=5, last=5)
 
-_GATES = c.GatesConfig(every=10)
-
-
-def _soak(metrics: c.MetricsConfig | None) -> c.SoakConfig:
-    """Where pods are measured, the canary and the last node soak until they are."""
-    node = max(_SOAK.node, due_after(metrics)) if metrics else _SOAK.node
-    return msgspec.structs.replace(_SOAK, node=node, last=node)
+# Gates that hold a run would ask for a soak in which new pods can be measured: here they watch.
+_GATES = c.GatesConfig(mode="watch", every=10)
 
 
 def _metrics(lab: LabSpec, directory: LabDir) -> c.MetricsConfig:
@@ -49,7 +43,6 @@ def build(lab: LabSpec, directory: LabDir, machines: list[MachineSpec]) -> c.Con
         return ("control-plane", "etcd") if m.stacked else (cast(c.Role, m.role),)
 
     pki = directory.pki
-    metrics = _metrics(lab, directory) if lab.scrape else None
     return c.Config(
         cluster=lab.name,
         hosts=tuple(
@@ -79,11 +72,11 @@ def build(lab: LabSpec, directory: LabDir, machines: list[MachineSpec]) -> c.Con
         backup=c.BackupConfig(directory=str(directory.path / "backups")),
         # A dozen machines share a few cores here, so a busy moment must not look like a dead host.
         policy=c.PolicyConfig(
-            soak=_soak(metrics),
+            soak=_SOAK,
             timeouts=c.TimeoutConfig(read=15, lb_drain=4, member_healthy=180, converge=120),
             gates=_GATES if lab.scrape else c.GatesConfig(),
         ),
-        metrics=metrics,
+        metrics=_metrics(lab, directory) if lab.scrape else None,
         probes=c.ProbesConfig(
             services=tuple(
                 c.ServiceProbe(name=name, urls=(f"http://{lab.network.load_balancer}:{port}/",))

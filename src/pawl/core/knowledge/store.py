@@ -48,7 +48,7 @@ class Knowledge:
 
     @functools.cached_property
     def built_in_groups(self) -> frozenset[str]:
-        """API groups of which every kind is known; of a user's own only those that his rows name."""
+        """API groups of which every kind is known; of a user's own only those that rows name."""
         rows = table("apis", Api) if self._extra.apis else self.apis
         return frozenset(row.group for row in rows)
 
