@@ -405,7 +405,7 @@ def test_the_command_judges_and_draws(configured: Path) -> None:
     assert code == 0, said
     assert json.loads(said)["verdict"] == "pass"
     code, said = pawl(configured, "--new", "n9")
-    assert code == 2
+    assert code == 4
     assert "n9" in said
 
 
